@@ -1,0 +1,292 @@
+"""The contract of an actor: the hooks a user writes, and what the user may call from inside them.
+
+`Actor` is a third pykka runtime beside `pykka.ThreadingActor`. An instance belongs to one cell of
+the engine, which gives it one message at a time; what an instance can do, it does by asking its
+cell.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar, cast, overload
+
+import pykka
+from loguru import logger
+
+from actors._errors import CallboardError, InvalidOption, NoReplyExpected
+from actors._future import Future
+from actors._mailbox import Bounded, Unbounded
+from actors._ref import ActorRef
+from actors._supervision import ChildSpec, DispatcherName, Supervision
+
+__all__ = ["Actor", "KeyedTimers", "as_spec", "has_async_hooks"]
+
+A = TypeVar("A", bound="Actor")
+
+_HOOKS = ("on_receive", "on_start", "on_stop", "on_failure")
+
+
+class KeyedTimers:
+    """The timers of one actor: each has a key, sends the actor a message, and dies with it."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Any) -> None:
+        self._cell = cell
+
+    def start(self, key: object, message: Any, *, after: float, every: bool = False) -> None:
+        """Send `message` to this actor later; a timer of the same key is replaced.
+
+        A message of a replaced or cancelled timer is not delivered, even if it was queued.
+
+        Args:
+            key: names the timer; any hashable object.
+            message: what to send.
+            after: seconds until then, zero or more.
+            every: whether to go on, `after` seconds from each delivery (fixed delay).
+
+        Raises:
+            InvalidOption: `after` is no number of seconds.
+        """
+        if isinstance(after, bool) or not isinstance(after, (int, float)) or not after >= 0:
+            raise InvalidOption("after", after, "a number of seconds, zero or more")
+        self._cell.start_timer(key, message, after, every)
+
+    def cancel(self, key: object) -> None:
+        """Cancel the timer of that key, if there is one."""
+        self._cell.cancel_timer(key)
+
+    def is_active(self, key: object) -> bool:
+        """Tell whether a timer of that key will still deliver."""
+        return cast("bool", self._cell.has_timer(key))
+
+
+class Actor(pykka.Actor):
+    """The base of all actors.
+
+    Override `on_receive` (and, where needed, `on_start`, `on_stop`, `on_failure`); each may be
+    `async def`, which places the actor on an event loop instead of the thread pool.
+
+    Class attributes:
+        supervision: how the actor supervises the children it spawns.
+        mailbox: `Unbounded()` or `Bounded(n)`.
+        dispatcher: "pool", "loop" or "pinned"; None chooses by whether a hook is async.
+        stash_capacity: how many messages `stash` holds.
+    """
+
+    supervision: ClassVar[Supervision] = Supervision()
+    mailbox: ClassVar[Unbounded | Bounded] = Unbounded()
+    dispatcher: ClassVar[DispatcherName | None] = None
+    stash_capacity: ClassVar[int] = 1000
+
+    _start_in_default_system: ClassVar[Callable[..., Any] | None] = None
+    """Set by `_system`, which this layer cannot import."""
+
+    # Invariant: set by the cell before __init__ runs, so all of the below works in a constructor.
+    _cell: Any = None
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        # pykka's constructor is not called: what it makes stands in the cell.
+        pass
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
+        """Start an actor without a supervisor in the default system, as in pykka.
+
+        It is entered in `pykka.ActorRegistry`; if it fails, it stops.
+        """
+        start = Actor._start_in_default_system
+        if start is None:
+            raise CallboardError("import actors, not actors._actor: there is no system to start in")
+        return cast("ActorRef[Self]", start(cls, args, kwargs))
+
+    # -- pykka's attributes ------------------------------------------------------------------
+
+    @property
+    def actor_ref(self) -> ActorRef[Self]:  # type: ignore[override]
+        """This actor's reference; hand it out instead of `self`."""
+        return cast("ActorRef[Self]", self._owner().ref)
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """This actor's universally unique name."""
+        return cast("str", self._owner().urn)
+
+    @property
+    def actor_inbox(self) -> Any:  # type: ignore[override]
+        """This actor's mailbox, in pykka's terms."""
+        return self._owner().inbox
+
+    @property
+    def actor_stopped(self) -> Any:  # type: ignore[override]
+        """An event that is set once the actor is dead."""
+        return self._owner().stopped_event()
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} ({self._cell.path if self._cell else 'not started'})"
+
+    def _owner(self) -> Any:
+        if self._cell is None:
+            raise CallboardError(
+                f"{type(self).__name__} was constructed directly; start it with "
+                "`system.spawn(...)`, `self.spawn(...)` or `.start()`"
+            )
+        return self._cell
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        raise NotImplementedError("the cell makes the mailbox")
+
+    @staticmethod
+    def _create_future() -> Future[Any]:
+        return Future()
+
+    def _start_actor_loop(self) -> None:
+        raise NotImplementedError("the cell runs the actor")
+
+    # -- the hooks ---------------------------------------------------------------------------
+
+    def on_start(self) -> Any:
+        """Run before the first message, at every start. A failure here counts as a restart."""
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message; what is returned answers a request.
+
+        An exception answers a request, and fails the actor where there is nobody to answer.
+        """
+        logger.warning("unexpected message received by {}: {!r}", self, message)
+
+    def on_stop(self) -> Any:
+        """Run at a wanted end, after the last message and after the children have ended."""
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        """Run instead of `on_stop` when the actor failed, before it is restarted or dead."""
+
+    # -- what hooks may call -----------------------------------------------------------------
+
+    @property
+    def system(self) -> Any:
+        """The actor system this actor lives in."""
+        return self._owner().system
+
+    @property
+    def timers(self) -> KeyedTimers:
+        """This actor's timers."""
+        return KeyedTimers(self._owner())
+
+    @overload
+    def spawn(
+        self, what: type[A], *args: Any, name: str | None = None, **kwargs: Any
+    ) -> ActorRef[A]: ...
+
+    @overload
+    def spawn(
+        self, what: ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> ActorRef[Any]: ...
+
+    def spawn(
+        self, what: type[A] | ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> ActorRef[Any]:
+        """Start a child, supervised by this actor.
+
+        Args:
+            what: an actor class, with its constructor's arguments after it; or a `ChildSpec`.
+            name: unique among the living children; None takes a generated one.
+
+        Raises:
+            NameTaken: a living child has the name.
+            SystemStopped: this actor is stopping.
+            BaseException: what the child's constructor raised.
+        """
+        return cast("ActorRef[Any]", self._owner().spawn(as_spec(what, args, name, kwargs)))
+
+    @property
+    def children(self) -> tuple[ActorRef[Any], ...]:
+        """References to the living children, in start order."""
+        return cast("tuple[ActorRef[Any], ...]", self._owner().child_refs())
+
+    def stop(self) -> None:
+        """End normally, after what is queued now.
+
+        To a supervisor this is OTP's exit reason "normal": a permanent child is restarted, a
+        transient or temporary one is not. `ref.stop()`, from outside, is final for every child.
+        """
+        self._owner().end_normally()
+
+    def watch(self, ref: ActorRef[Any]) -> None:
+        """Have `Terminated(ref, reason)` delivered once when that actor is dead (or is already)."""
+        self._owner().watch(ref)
+
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Have it not delivered after all, even if it is already queued."""
+        self._owner().unwatch(ref)
+
+    def reply_later(self) -> Future[Any]:
+        """Take over the reply to the request being handled; what the handler returns is ignored.
+
+        Set the future later, from wherever. If this actor ends first, the sender gets
+        `ActorDeadError`; a future nobody waits for any more is `done()`, and `try_set` says so.
+
+        Raises:
+            NoReplyExpected: the message was told, or its reply was taken over already.
+        """
+        future = self._owner().take_reply()
+        if future is None:
+            raise NoReplyExpected(
+                "there is no reply to take over: the message was told, not requested"
+            )
+        return cast("Future[Any]", future)
+
+    def stash(self) -> None:
+        """Put the message being handled aside; its sender goes on waiting.
+
+        Raises:
+            StashOverflow: the stash is full.
+            NoReplyExpected: no message is being handled.
+        """
+        self._owner().stash()
+
+    def unstash_all(self) -> None:
+        """Put all stashed messages in front of the waiting ones, in their order."""
+        self._owner().unstash_all()
+
+
+def as_spec(
+    what: type[Any] | ChildSpec, args: tuple[Any, ...], name: str | None, kwargs: dict[str, Any]
+) -> ChildSpec:
+    """Turn the arguments of `spawn` into a `ChildSpec`.
+
+    Raises:
+        InvalidOption: `what` is no actor class, or arguments stand beside a ChildSpec.
+    """
+    if isinstance(what, ChildSpec):
+        if args or kwargs or name is not None:
+            raise InvalidOption("spawn", what, "a ChildSpec alone: put the arguments into it")
+        spec = what
+    else:
+        if not isinstance(what, type):
+            raise InvalidOption("spawn", what, "a class derived from actors.Actor, or a ChildSpec")
+        spec = ChildSpec(what, args, kwargs, name)
+    if not issubclass(spec.cls, Actor):
+        raise InvalidOption("spawn", spec.cls, "a class derived from actors.Actor")
+    return spec
+
+
+@lru_cache(maxsize=None)
+def has_async_hooks(cls: type[Any]) -> bool:
+    """Tell whether a hook or a public method of an actor class is `async def`."""
+    for base in cls.__mro__:
+        if base is Actor:
+            break
+        for name, value in vars(base).items():
+            if (name in _HOOKS or not name.startswith("_")) and inspect.iscoroutinefunction(value):
+                return True
+    return False

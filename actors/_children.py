@@ -1,0 +1,372 @@
+"""The supervised children of one actor (or of the root): who they are and what becomes of them.
+
+Layer 3: it executes what `_supervision.decide` says, by posting to the children. It has a lock of
+its own instead of its owner's turns, because a supervisor must be able to decide while its own
+handler waits, perhaps for the very child that failed. No user code runs in here.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from actors._clock import Clock
+from actors._errors import NameTaken, RestartLimitExceeded
+from actors._supervision import ChildSpec, Decision, Ending, Supervision, decide
+from actors._timers import Timers
+
+__all__ = ["KILL_GRACE", "Child", "Children"]
+
+KILL_GRACE = 0.25
+"""Seconds a killed actor has to leave its handler before it is abandoned."""
+
+Key = str | int
+
+
+class Child(Protocol):
+    """What a supervisor can tell a child; each call posts and returns at once."""
+
+    key: Key
+    spec: ChildSpec
+
+    def order_restart(self, reason: Any) -> None:
+        """Build a new instance and go on."""
+
+    def order_halt(self) -> None:
+        """End the instance, keep the mailbox, and report."""
+
+    def order_stop(self) -> None:
+        """Handle what is queued, then end for good."""
+
+    def order_die(self) -> None:
+        """End for good; sent to a child that has already ended its instance."""
+
+    def order_kill(self) -> None:
+        """End for good, at once."""
+
+
+class Children:
+    """The living children of one supervisor.
+
+    Args:
+        policy: how it supervises.
+        clock, timers: the system's.
+        describe: returns the supervisor's path, for errors.
+        on_escalate: called with the error when the restart window is exceeded.
+        on_shut_down: called when significant children have ended (auto_shutdown).
+        on_empty: called once after `stop_all`, when the last child has ended.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_closing",
+        "_deadlines",
+        "_delay",
+        "_describe",
+        "_failures",
+        "_halted",
+        "_halting",
+        "_history",
+        "_last_failure",
+        "_lock",
+        "_members",
+        "_next",
+        "_on_empty",
+        "_on_escalate",
+        "_on_shut_down",
+        "_policy",
+        "_queue",
+        "_stopping",
+        "_timers",
+        "_watching",
+    )
+
+    def __init__(
+        self,
+        policy: Supervision,
+        clock: Clock,
+        timers: Timers,
+        describe: Callable[[], str],
+        on_escalate: Callable[[BaseException], None],
+        on_shut_down: Callable[[], None],
+        on_empty: Callable[[], None],
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._timers = timers
+        self._describe = describe
+        self._on_escalate = on_escalate
+        self._on_shut_down = on_shut_down
+        self._on_empty = on_empty
+        # Invariant: everything below changes under _lock only, and nothing is posted, called or
+        # scheduled while it is held.
+        self._lock = threading.Lock()
+        self._members: dict[Key, Any] = {}  # in start order
+        self._next = 0
+        self._closing: bool = False
+        self._history: tuple[float, ...] = ()
+        self._delay = 0.0  # before the next group restart, in seconds
+        self._failures = 0
+        self._last_failure: float | None = None
+        self._halting: set[Key] = set()  # told to halt, not yet reported
+        self._halted: set[Key] = set()  # without an instance, waiting to be restarted
+        self._stopping: Key | None = None  # the one being stopped, of a sequence
+        self._queue: list[Key] = []  # to be restarted one after the other, in this order
+        # When the ones that were asked to end have to be gone, on the clock; one timer serves all,
+        # so that stopping a million children does not schedule a million calls.
+        # Invariant: its keys are members.
+        self._deadlines: dict[Key, float] = {}
+        self._watching = False
+
+    # -- membership --------------------------------------------------------------------------
+
+    def add(self, child: Child) -> bool:
+        """Take a new child in; tell False if the supervisor is stopping.
+
+        A child whose key is 0 has no name and gets a number.
+
+        Raises:
+            NameTaken: a living child has the name.
+        """
+        with self._lock:
+            if self._closing:
+                return False
+            if child.key == 0:
+                self._next += 1
+                child.key = self._next
+            elif child.key in self._members:
+                raise NameTaken(str(child.key), self._describe())
+            self._members[child.key] = child
+            return True
+
+    def get(self, key: Key) -> Any | None:
+        """Return the living child of that name or number."""
+        return self._members.get(key)
+
+    def replace(self, child: Child) -> None:
+        """Put a successor in the place of an abandoned child with the same key."""
+        with self._lock:
+            if child.key in self._members:
+                self._members[child.key] = child
+
+    def snapshot(self) -> list[Any]:
+        """Return the living children in start order."""
+        with self._lock:
+            return list(self._members.values())
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    # -- endings -----------------------------------------------------------------------------
+
+    def report(self, child: Child, ending: Ending, reason: Any) -> None:
+        """Hear that a child has ended its instance and waits for what becomes of it."""
+        after: list[Callable[[], object]] = []
+        with self._lock:
+            if self._closing or self._members.get(child.key) is not child:
+                after.append(child.order_die)
+            elif child.key in self._halting:
+                # It failed on its own while it was asked to halt: it has halted.
+                self._note_halted(child.key, after, reason)
+            else:
+                self._decide(child, ending, reason, after)
+        _call_all(after)
+
+    def _decide(
+        self, child: Child, ending: Ending, reason: Any, after: list[Callable[[], object]]
+    ) -> None:
+        now = self._clock.monotonic()
+        members: list[Any]
+        if self._policy.strategy == "one_for_one" and self._policy.auto_shutdown != "all":
+            # Nobody else is affected, so do not look at ten thousand siblings.
+            members, position = [child], 0
+        else:
+            members = list(self._members.values())
+            position = members.index(child)
+        decision = decide(
+            self._policy, [m.spec for m in members], position, ending, self._history, now
+        )
+        self._history = decision.history
+        if decision.forget:
+            after.append(child.order_die)
+            if decision.shut_down:
+                after.append(self._on_shut_down)
+            return
+        if decision.escalate:
+            error = RestartLimitExceeded(
+                self._describe(), self._policy.intensity, self._policy.period
+            )
+            error.__cause__ = reason if isinstance(reason, BaseException) else None
+            after.append(lambda: self._on_escalate(error))
+            # Not after the owner's turn comes: its handler may be waiting for one of them.
+            self._begin_closing(after)
+            return
+        delay = self._next_delay(now)
+        if self._policy.strategy == "one_for_one":
+            if delay:
+                after.append(lambda: self._timers.call_later(delay, child.order_restart, reason))
+            else:
+                after.append(lambda: child.order_restart(reason))
+            return
+        self._halted.add(child.key)
+        self._regroup(members, decision, delay, reason, after)
+
+    def _regroup(
+        self,
+        members: list[Any],
+        decision: Decision,
+        delay: float,
+        reason: Any,
+        after: list[Callable[[], object]],
+    ) -> None:
+        self._queue = [members[i].key for i in decision.restart]
+        for i in reversed(range(len(members))):
+            member = members[i]
+            if i in decision.stop:
+                after.append(member.order_stop)
+            elif i in decision.restart and member.key not in self._halted:
+                self._halting.add(member.key)
+                after.append(member.order_halt)
+                self._watch_over(member, after)
+        self._delay = delay
+        if not self._halting:
+            self._start_queue(reason, after)
+
+    def _next_delay(self, now: float) -> float:
+        backoff = self._policy.backoff
+        if backoff is None:
+            return 0.0
+        if self._last_failure is not None and now - self._last_failure > backoff.reset_after:
+            self._failures = 0
+        self._last_failure = now
+        delay = backoff.delay(self._failures, random.random())  # noqa: S311 - jitter
+        self._failures += 1
+        return delay
+
+    def _note_halted(self, key: Key, after: list[Callable[[], object]], reason: Any) -> None:
+        self._halting.discard(key)
+        self._halted.add(key)
+        self._deadlines.pop(key, None)
+        if not self._halting:
+            self._start_queue(reason, after)
+
+    def _start_queue(self, reason: Any, after: list[Callable[[], object]]) -> None:
+        delay = self._delay
+        if delay:
+            after.append(lambda: self._timers.call_later(delay, self._start_next, reason))
+        else:
+            after.append(lambda: self._start_next(reason))
+
+    def _start_next(self, reason: Any) -> None:
+        child = None
+        with self._lock:
+            while self._queue and not self._closing and not self._halting:
+                key = self._queue[0]
+                child = self._members.get(key)
+                if child is not None and key in self._halted:
+                    break
+                self._queue.pop(0)
+                child = None
+        if child is not None:
+            child.order_restart(reason)
+
+    def started(self, child: Child, reason: Any) -> None:
+        """Hear that a restarted child runs; start the next one of its group."""
+        with self._lock:
+            self._halted.discard(child.key)
+            if self._queue and self._queue[0] == child.key:
+                self._queue.pop(0)
+            more = bool(self._queue)
+        if more:
+            self._start_next(reason)
+
+    def ended(self, child: Child) -> None:
+        """Hear that a child is dead; it leaves the tree."""
+        after: list[Callable[[], object]] = []
+        with self._lock:
+            if self._members.get(child.key) is not child:
+                return
+            del self._members[child.key]
+            self._deadlines.pop(child.key, None)
+            self._halted.discard(child.key)
+            if child.key in self._halting:
+                self._halting.discard(child.key)
+                if not self._halting:
+                    self._start_queue(None, after)
+            if self._closing:
+                self._stop_more(after)
+        _call_all(after)
+
+    # -- stopping ----------------------------------------------------------------------------
+
+    def stop_all(self) -> None:
+        """Stop the children in reverse start order; `on_empty` is called when all are dead."""
+        after: list[Callable[[], object]] = []
+        with self._lock:
+            if not self._closing:
+                self._begin_closing(after)
+            elif not self._members:
+                after.append(self._on_empty)
+        _call_all(after)
+
+    def reopen(self) -> None:
+        """Take children in again, after the owner was restarted; the window starts afresh."""
+        with self._lock:
+            self._closing = False
+            self._stopping = None
+            self._history = ()
+            self._halting.clear()
+            self._halted.clear()
+            self._queue.clear()
+
+    def _begin_closing(self, after: list[Callable[[], object]]) -> None:
+        self._closing = True
+        self._queue.clear()
+        for key in self._halting:
+            self._deadlines.pop(key, None)
+        self._stop_more(after)
+
+    def _stop_more(self, after: list[Callable[[], object]]) -> None:
+        if not self._members:
+            after.append(self._on_empty)
+            return
+        last = self._members[next(reversed(self._members))]
+        if self._stopping == last.key:
+            return
+        self._stopping = last.key
+        if last.spec.shutdown == "brutal_kill":
+            after.append(last.order_kill)
+        else:
+            after.append(last.order_stop)
+        self._watch_over(last, after)
+
+    def _watch_over(self, child: Any, after: list[Callable[[], object]]) -> None:
+        """Kill the child if it takes longer to end than its specification allows."""
+        seconds = child.spec.shutdown
+        if seconds is None or seconds == "brutal_kill":
+            return
+        self._deadlines[child.key] = self._clock.monotonic() + seconds
+        if not self._watching:
+            self._watching = True
+            after.append(lambda: self._timers.call_later(seconds, self._look_after))
+
+    def _look_after(self) -> None:
+        after: list[Callable[[], object]] = []
+        with self._lock:
+            now = self._clock.monotonic()
+            late = [key for key, when in self._deadlines.items() if when <= now]
+            for key in late:
+                del self._deadlines[key]
+                after.append(self._members[key].order_kill)
+            self._watching = bool(self._deadlines)
+            if self._deadlines:
+                soon = min(self._deadlines.values()) - now
+                after.append(lambda: self._timers.call_later(soon, self._look_after))
+        _call_all(after)
+
+
+def _call_all(calls: list[Callable[[], object]]) -> None:
+    for call in calls:
+        call()

@@ -1,0 +1,56 @@
+"""A thread for one actor alone, for libraries that demand to be called on the same thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from actors._future import local
+
+__all__ = ["Pinned"]
+
+
+class Pinned:
+    """The dispatcher of one pinned actor; its thread ends with the actor."""
+
+    inline = False
+    awaits = False
+    pool = None
+
+    def __init__(self, name: str, handled: Callable[[int], None]) -> None:
+        self._name = name
+        self._handled = handled
+        self._turns: SimpleQueue[Any] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.cell: Any = None
+        self.submit: Callable[[Any], None] = self._submit
+
+    def _submit(self, cell: Any) -> None:
+        if self._thread is None:
+            # Invariant: the caller holds the cell's `active`, so nobody else is here.
+            self.cell = cell
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        self._turns.put(cell)
+
+    def _run(self) -> None:
+        local.worker = self
+        while True:
+            cell = self._turns.get()
+            self._handled(cell.run())
+            if cell.closed:
+                return
+
+    def before_block(self) -> None:
+        """Nobody else waits for this thread."""
+
+    def after_block(self) -> None:
+        """Nobody else waits for this thread."""
+
+    def interrupt(self, cell: Any) -> None:
+        """A sync handler cannot be interrupted."""
+
+    def interrupt_request(self, cell: Any, future: Any) -> None:
+        """A sync handler cannot be interrupted."""

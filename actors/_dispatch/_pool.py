@@ -1,0 +1,321 @@
+"""The thread pool: one thread at a time runs turns, and another is ready to take its place.
+
+More than one running thread would only fight for the interpreter lock. So one worker *holds the
+place*: it alone waits for the ready queue. It gives the place away when its handler blocks in a
+`Future.get` (the future tells it), and a monitor takes the place from it when the ready queue has
+made no progress for some milliseconds (the handler sleeps, or does I/O). A worker without the place
+finishes its turn, parks, and retires if it is not needed again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from loguru import logger
+
+from actors._context import RUN
+from actors._future import local
+
+__all__ = ["Pool"]
+
+TICK = 0.005
+"""Seconds between two looks of the monitor; two looks without progress take the place away."""
+
+IDLE_TICKS = 40
+"""Looks at an idle pool after which the monitor sleeps until there is work."""
+
+RETIRE_AFTER = 2.0
+"""Seconds a worker stays parked."""
+
+MAX_STUCK = 512
+"""Workers the monitor adds at most; those that wait for futures do not count."""
+
+MAX_INLINE = 24
+"""How deep asks may run each other's turns on one stack."""
+
+
+class _Worker:
+    """One thread of the pool, or a guest that waits for a reply and runs the turn itself."""
+
+    __slots__ = ("cell", "depth", "handled", "helping", "idle", "pool", "turns", "wake")
+
+    def __init__(self, pool: Pool | None) -> None:
+        self.pool = pool
+        self.cell: Any = None
+        self.depth = 0
+        # Invariant: written by this worker alone; the monitor and stats only read.
+        self.handled = 0
+        self.turns = 0
+        self.idle = False
+        # Whether to take one turn without having the place.
+        self.helping = False
+        # Locked while the worker is parked; released to wake it.
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+    def before_block(self) -> None:
+        if self.pool is not None:
+            self.pool.give_place(self)
+
+    def after_block(self) -> None:
+        """Go on without the place: the turn is finished beside the new holder's."""
+
+
+class Pool:
+    """The dispatcher of sync actors.
+
+    Args:
+        name: prefix of the threads' names.
+        handled_inline: counts messages that guests handled.
+    """
+
+    inline = True
+    awaits = False
+
+    def __init__(self, name: str, handled_inline: Callable[[], object]) -> None:
+        self._name = name
+        self._handled_inline = handled_inline
+        self._ready: SimpleQueue[Any] = SimpleQueue()
+        self._lock = threading.Lock()
+        # Invariant: all below changes under _lock. There is one holder once the pool has started,
+        # and only the holder waits for _ready; helpers (see _watch) take what is there.
+        self._holder: _Worker | None = None
+        self._parked: list[_Worker] = []
+        self._workers: dict[_Worker, threading.Thread] = {}
+        self._retired_handled = 0
+        self._monitor: threading.Thread | None = None
+        self._closed = False
+        # Set by the holder when it goes to work while the monitor sleeps.
+        self._monitor_asleep = False
+        self._monitor_wake = threading.Event()
+        self.submit: Callable[[Any], None] = self._first_submit
+
+    # -- entrances ---------------------------------------------------------------------------
+
+    def _first_submit(self, cell: Any) -> None:
+        with self._lock:
+            if self._holder is None and not self._closed:
+                self._holder = self._new_worker()
+                self._monitor = threading.Thread(
+                    target=self._watch, name=f"{self._name}-monitor", daemon=True
+                )
+                self._monitor.start()
+                # From now on a submit is a C call and nothing else.
+                self.submit = self._ready.put
+        self._ready.put(cell)
+
+    def run_here(self, cell: Any) -> None:
+        """Give the mailbox a turn on this thread, which has nothing else to do than wait for it."""
+        worker = local.worker
+        if worker is None:
+            worker = local.worker = _Worker(None)
+        if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or self._closed:
+            self.submit(cell)
+            return
+        before, worker.cell = worker.cell, cell
+        worker.depth += 1
+        # What else waits in the mailbox is not part of this thread's run.
+        token = RUN.set(None) if RUN.get() is not None else None
+        try:
+            for _ in range(cell.run()):
+                self._handled_inline()
+        finally:
+            worker.depth -= 1
+            worker.cell = before
+            if token is not None:
+                RUN.reset(token)
+
+    def interrupt(self, cell: Any) -> None:
+        """A sync handler cannot be interrupted."""
+
+    def interrupt_request(self, cell: Any, future: Any) -> None:
+        """A sync handler cannot be interrupted."""
+
+    # -- workers -----------------------------------------------------------------------------
+
+    def _new_worker(self) -> _Worker:
+        """Start a worker; the caller holds the lock."""
+        worker = _Worker(self)
+        thread = threading.Thread(
+            target=self._work, args=(worker,), name=f"{self._name}-worker", daemon=True
+        )
+        self._workers[worker] = thread
+        thread.start()
+        return worker
+
+    def _work(self, me: _Worker) -> None:
+        local.worker = me
+        get = self._ready.get
+        while True:
+            if self._holder is not me and not me.helping:
+                if not self._park(me):
+                    return
+                continue
+            try:
+                cell = get(False)
+            except Empty:
+                me.helping = False
+                if self._holder is not me:
+                    continue
+                me.idle = True
+                cell = get()
+                me.idle = False
+                if self._monitor_asleep:
+                    self._monitor_asleep = False
+                    self._monitor_wake.set()
+            if cell is None:
+                # The pool closes; the next worker is to see it, too.
+                self._ready.put(None)
+                self._retire(me)
+                return
+            me.cell = cell
+            try:
+                me.handled += cell.run()
+            except BaseException:  # noqa: BLE001 - a bug of the runtime must not stop all actors
+                logger.exception("the runtime failed in a turn of {}", cell)
+            me.cell = None
+            me.helping = False
+            me.turns += 1
+
+    def give_place(self, me: _Worker) -> None:
+        """Let another worker run turns, because this one is about to block or does not return."""
+        with self._lock:
+            if self._holder is not me or self._closed:
+                return
+            self._holder = self._call()
+
+    def _park(self, me: _Worker) -> bool:
+        """Wait to be called; False means to end the thread."""
+        with self._lock:
+            if self._holder is me:
+                return True
+            if not self._closed:
+                self._parked.append(me)
+        called = me.wake.acquire(timeout=RETIRE_AFTER) if not self._closed else False
+        with self._lock:
+            if me in self._parked:
+                self._parked.remove(me)
+            elif not self._closed:
+                if not called:
+                    me.wake.acquire()  # called just when the wait ended: the call is there
+                return True
+            self._forget(me)
+            return False
+
+    def _call(self) -> _Worker:
+        """Return a parked worker that was woken, or a new one; the caller holds the lock.
+
+        Invariant: whoever takes a worker out of _parked releases its `wake`, once, under _lock.
+        """
+        if not self._parked:
+            return self._new_worker()
+        worker = self._parked.pop()
+        worker.wake.release()
+        return worker
+
+    def _retire(self, me: _Worker) -> None:
+        with self._lock:
+            self._forget(me)
+
+    def _forget(self, me: _Worker) -> None:
+        self._retired_handled += me.handled
+        me.handled = 0
+        self._workers.pop(me, None)
+
+    # -- the monitor -------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        seen: tuple[_Worker | None, int] = (None, 0)
+        idle_ticks = 0
+        helpers = 0
+        while not self._closed:
+            time.sleep(TICK)
+            holder = self._holder
+            if holder is None or holder.idle:
+                idle_ticks += 1
+                helpers = 0
+                if idle_ticks >= IDLE_TICKS:
+                    self._monitor_wake.clear()
+                    self._monitor_asleep = True
+                    # The holder may have gone to work before it could see that we sleep.
+                    if holder is self._holder and holder is not None and holder.idle:
+                        self._monitor_wake.wait()
+                    self._monitor_asleep = False
+                    idle_ticks = 0
+                continue
+            idle_ticks = 0
+            now = (holder, holder.turns)
+            if now != seen or self._ready.empty():
+                seen = now
+                helpers = 0
+                continue
+            # No turn has ended since the last look, and others wait. One more worker will do if
+            # one handler sleeps; if that gets stuck as well, double, or a thousand sleeping
+            # handlers would hold up the rest for a thousand ticks.
+            self.give_place(holder)
+            self._call_helpers(helpers)
+            helpers = max(1, 2 * helpers)
+            seen = (self._holder, -1)
+            if self._holder is not None:
+                seen = (self._holder, self._holder.turns)
+
+    def _call_helpers(self, wanted: int) -> None:
+        with self._lock:
+            for _ in range(min(wanted, self._ready.qsize())):
+                if self._closed or len(self._workers) >= MAX_STUCK:
+                    return
+                self._call().helping = True
+
+    # -- the end -----------------------------------------------------------------------------
+
+    @property
+    def handled(self) -> int:
+        """Messages handled by workers."""
+        with self._lock:
+            return self._retired_handled + sum(w.handled for w in self._workers)
+
+    @property
+    def threads(self) -> int:
+        """Threads in use, the monitor included."""
+        with self._lock:
+            monitor = self._monitor is not None and self._monitor.is_alive()
+            return len(self._workers) + int(monitor)
+
+    def close(self) -> None:
+        """Let all threads end once their turn is over; turns that come later run where they are."""
+        with self._lock:
+            self._closed = True
+            self.submit = self._submit_closed
+            parked, self._parked = self._parked, []
+        self._ready.put(None)
+        self._monitor_wake.set()
+        for worker in parked:
+            worker.wake.release()
+
+    def _submit_closed(self, cell: Any) -> None:
+        cell.run()
+
+    def join(self, timeout: float) -> list[str]:
+        """Wait for the threads to end; return the paths of the actors in whose handlers some are.
+
+        Args:
+            timeout: seconds for all of them together.
+        """
+        until = time.monotonic() + timeout
+        with self._lock:
+            threads = list(self._workers.items())
+        current = threading.current_thread()
+        stuck = []
+        for worker, thread in threads:
+            if thread is current:
+                continue
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive() and worker.cell is not None:
+                stuck.append(worker.cell.path)
+        if self._monitor is not None and self._monitor is not current:
+            self._monitor.join(max(TICK * 4, until - time.monotonic()))
+        return stuck

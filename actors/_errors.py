@@ -1,0 +1,379 @@
+"""Every error callboard raises, in one tree.
+
+```
+CallboardError
+├── InvalidOption (ValueError)            an option you gave is out of range
+│   └── UnknownModel                      no such model, or a file that is none
+├── MissingExtra (ImportError)            an optional dependency is not installed
+├── ActorDeadError (pykka.ActorDeadError) the target has stopped, crashed or was killed
+├── ActorKilled                           the reason an actor hears in `on_failure` after `kill`
+├── Timeout (pykka.Timeout, TimeoutError) `get(timeout=…)` gave up; the work goes on
+├── DeadlineExceeded (TimeoutError)       the deadline of the work itself has passed
+├── RequestCancelled                      somebody called `cancel()` on the future
+├── AlreadySet (RuntimeError)             a future was answered twice
+├── WouldBlockLoop (RuntimeError)         a blocking call on an event loop's thread
+├── NoReplyExpected (RuntimeError)        `reply_later()` while handling a told message
+├── UnexpectedCoroutine (TypeError)       a coroutine turned up where nothing can await it
+├── MailboxFull                           a bounded mailbox refused a message
+├── StashOverflow                         a stash is full
+├── NameTaken (ValueError)                a living sibling has that name
+├── SystemStopped (RuntimeError)          the actor system is shut down or shutting down
+│   └── ForkedSystem                      this process inherited a running system by fork
+├── ForeignRef (ValueError)               a reference of another system where that cannot work
+├── RestartLimitExceeded                  a supervisor gave up on its children
+├── BudgetExceeded                        a reservation or a charge goes past the cap
+├── LedgerError                           the file of a budget cannot be opened, read or written
+├── LogError                              the decision log
+│   ├── LogCorrupt                        its file is damaged beyond a torn tail
+│   └── LogClosed                         it was closed
+├── NoHandler (LookupError)               nobody is subscribed to an emitted topic
+└── ModelError                            a call to a model failed
+    ├── ModelUnavailable                  refused, unreachable or a server error: may pass
+    ├── ModelRateLimited                  asked to slow down: may pass after `retry_after`
+    ├── ModelTimeout (TimeoutError)       no answer in time
+    ├── ModelRejected                     the request itself was refused: will not pass
+    ├── InvalidOutput (ValueError)        the answer is not what was asked for
+    │   └── UnusableReply                 and it was paid for: the reply is kept in it
+    └── ContextWindowExceeded (ValueError) the prompt does not fit the model
+```
+
+Errors carry their facts as attributes and build their wording from them.
+"""
+
+from __future__ import annotations
+
+import pykka
+
+__all__ = [
+    "ActorDeadError",
+    "ActorKilled",
+    "AlreadySet",
+    "BudgetExceeded",
+    "CallboardError",
+    "ContextWindowExceeded",
+    "DeadlineExceeded",
+    "ForeignRef",
+    "ForkedSystem",
+    "InvalidOption",
+    "InvalidOutput",
+    "LedgerError",
+    "LogClosed",
+    "LogCorrupt",
+    "LogError",
+    "MailboxFull",
+    "MissingExtra",
+    "ModelError",
+    "ModelRateLimited",
+    "ModelRejected",
+    "ModelTimeout",
+    "ModelUnavailable",
+    "NameTaken",
+    "NoHandler",
+    "NoReplyExpected",
+    "RequestCancelled",
+    "RestartLimitExceeded",
+    "StashOverflow",
+    "SystemStopped",
+    "Timeout",
+    "UnexpectedCoroutine",
+    "UnknownModel",
+    "UnusableReply",
+    "WouldBlockLoop",
+]
+
+
+class CallboardError(Exception):
+    """The root of the tree: catch this to catch everything callboard raises itself."""
+
+
+class InvalidOption(CallboardError, ValueError):
+    """An option has a value that cannot work.
+
+    Attributes:
+        option: the option's name.
+        value: what was given.
+        expected: what would be right, in words.
+    """
+
+    def __init__(self, option: str, value: object, expected: str) -> None:
+        self.option = option
+        self.value = value
+        self.expected = expected
+        super().__init__(f"{option}={value!r}: expected {expected}")
+
+
+class UnknownModel(InvalidOption):
+    """A model specification names no model that exists here."""
+
+    def __init__(self, spec: str, expected: str) -> None:
+        super().__init__("model", spec, expected)
+
+
+class MissingExtra(CallboardError, ImportError):
+    """A feature needs an optional dependency that is not installed.
+
+    Attributes:
+        extra: the name of the extra to install.
+    """
+
+    def __init__(self, extra: str, fix: str | None = None) -> None:
+        self.extra = extra
+        how = fix or f"pip install 'callboard[{extra}]'"
+        super().__init__(f"this needs the extra {extra!r}, which is not installed: {how}")
+
+
+class ActorDeadError(CallboardError, pykka.ActorDeadError):
+    """The actor cannot take or answer the message: it has stopped, crashed or was killed.
+
+    Contrast `RequestCancelled` (you gave up) and `DeadlineExceeded` (time was up).
+    """
+
+
+class ActorKilled(CallboardError):  # noqa: N818
+    """The actor was killed: its handler was cancelled, or abandoned if it was sync."""
+
+
+class Timeout(CallboardError, pykka.Timeout, TimeoutError):  # noqa: N818 - pykka's name
+    """`Future.get(timeout=…)` gave up waiting; the request itself goes on.
+
+    Attributes:
+        seconds: how long the caller waited.
+    """
+
+    def __init__(self, seconds: float, what: str = "a reply") -> None:
+        self.seconds = seconds
+        super().__init__(f"no answer after {seconds:g} seconds while waiting for {what}")
+
+
+class DeadlineExceeded(CallboardError, pykka.Timeout, TimeoutError):  # noqa: N818
+    """The deadline of the work has passed: what still waited is not run any more.
+
+    Attributes:
+        late_by: seconds since the deadline, when that is known.
+    """
+
+    def __init__(self, what: str = "the work", late_by: float | None = None) -> None:
+        self.late_by = late_by
+        late = "" if late_by is None else f" (by {late_by:.3f} s)"
+        super().__init__(f"the deadline of {what} has passed{late}")
+
+
+class RequestCancelled(CallboardError):  # noqa: N818
+    """The future was cancelled before it was answered."""
+
+
+class AlreadySet(CallboardError, RuntimeError):  # noqa: N818
+    """A future takes one answer only, and it has it."""
+
+
+class WouldBlockLoop(CallboardError, RuntimeError):  # noqa: N818
+    """A blocking call on a thread whose event loop it would stop."""
+
+    def __init__(self, call: str = "Future.get()", fix: str = "await the future") -> None:
+        super().__init__(
+            f"{call} would block the event loop that runs on this thread; {fix} instead, "
+            "for example `reply = await ref.request(message)`"
+        )
+
+
+class NoReplyExpected(CallboardError, RuntimeError):  # noqa: N818
+    """There is no request being handled whose reply could be taken over."""
+
+
+class UnexpectedCoroutine(CallboardError, TypeError):  # noqa: N818
+    """A sync handler returned a coroutine that nothing awaits."""
+
+
+class MailboxFull(CallboardError):  # noqa: N818
+    """A bounded mailbox refused a message.
+
+    Attributes:
+        actor: path of the receiving actor.
+        capacity: how many messages its mailbox holds.
+        undelivered: the message, given back.
+    """
+
+    def __init__(self, actor: str, capacity: int, undelivered: object) -> None:
+        self.actor = actor
+        self.capacity = capacity
+        self.undelivered = undelivered
+        super().__init__(
+            f"the mailbox of {actor} holds {capacity} messages and is full; slow down, "
+            "raise its capacity, or choose another overflow policy"
+        )
+
+
+class StashOverflow(CallboardError):  # noqa: N818
+    """An actor stashed more messages than its stash holds."""
+
+    def __init__(self, actor: str, capacity: int) -> None:
+        self.actor = actor
+        self.capacity = capacity
+        super().__init__(f"the stash of {actor} holds {capacity} messages and is full")
+
+
+class NameTaken(CallboardError, ValueError):  # noqa: N818
+    """A living sibling already has the name."""
+
+    def __init__(self, name: str, parent: str) -> None:
+        self.name = name
+        self.parent = parent
+        super().__init__(f"{parent} already has a living child named {name!r}")
+
+
+class SystemStopped(CallboardError, RuntimeError):  # noqa: N818
+    """The actor system is shut down, or shutting down, and starts nothing new."""
+
+
+class ForkedSystem(SystemStopped):
+    """This process inherited a running system by fork; its threads stayed in the parent."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the actor system {name!r} was started before this process was forked and does not "
+            "run here; start a new ActorSystem in the child, or use the 'spawn' start method"
+        )
+
+
+class ForeignRef(CallboardError, ValueError):  # noqa: N818
+    """A reference belongs to another actor system where that cannot work."""
+
+
+class RestartLimitExceeded(CallboardError):  # noqa: N818
+    """Children failed more often than their supervisor's intensity allows.
+
+    Attributes:
+        supervisor: path of the supervising actor.
+        restarts: how many restarts were tried within the period.
+        period: length of the window in seconds.
+    """
+
+    def __init__(self, supervisor: str, restarts: int, period: float) -> None:
+        self.supervisor = supervisor
+        self.restarts = restarts
+        self.period = period
+        super().__init__(
+            f"the children of {supervisor} needed more than {restarts} restarts "
+            f"within {period:g} seconds"
+        )
+
+
+class BudgetExceeded(CallboardError):  # noqa: N818
+    """A reservation or a charge goes past a cap.
+
+    Attributes:
+        unit: "usd" or "tokens".
+        cap, settled, reserved, asked: amounts in that unit (USD as Decimal, tokens as int).
+        pool: name of the pool or lease whose cap it is.
+    """
+
+    def __init__(
+        self, *, unit: str, cap: object, settled: object, reserved: object, asked: object, pool: str
+    ) -> None:
+        self.unit = unit
+        self.cap = cap
+        self.settled = settled
+        self.reserved = reserved
+        self.asked = asked
+        self.pool = pool
+        super().__init__(
+            f"{pool}: {asked} {unit} asked, but of a cap of {cap} {unit} "
+            f"{settled} are spent and {reserved} reserved"
+        )
+
+
+class LedgerError(CallboardError):
+    """The file of a budget pool cannot be opened, read or written.
+
+    A charge that gets it is booked in this process all the same, and its line is written with
+    the next one that can be.
+    """
+
+
+class LogError(CallboardError):
+    """The decision log could not do what was asked."""
+
+
+class LogCorrupt(LogError):  # noqa: N818
+    """The file is damaged in a way that a crash while writing does not explain."""
+
+
+class LogClosed(LogError):  # noqa: N818
+    """The decision log was closed and takes no more records."""
+
+
+class NoHandler(CallboardError, LookupError):  # noqa: N818
+    """Nobody is subscribed to the topic that was emitted."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        super().__init__(f"no handler is subscribed to {topic!r}")
+
+
+class ModelError(CallboardError):
+    """A call to a model failed.
+
+    Attributes:
+        model: the model's name.
+    """
+
+    def __init__(self, model: str, detail: str) -> None:
+        self.model = model
+        self.detail = detail
+        super().__init__(f"{model}: {detail}")
+
+
+class ModelUnavailable(ModelError):  # noqa: N818
+    """The endpoint refused the connection, broke it, or had an error of its own."""
+
+
+class ModelRateLimited(ModelError):  # noqa: N818
+    """The endpoint asked to slow down.
+
+    Attributes:
+        retry_after: seconds the endpoint asked to wait, or None.
+    """
+
+    def __init__(self, model: str, detail: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(model, detail)
+
+
+class ModelTimeout(ModelError, TimeoutError):  # noqa: N818
+    """The model did not answer in time."""
+
+
+class ModelRejected(ModelError):  # noqa: N818
+    """The request itself was refused (credentials, an unknown model, bad arguments)."""
+
+
+class InvalidOutput(ModelError, ValueError):  # noqa: N818
+    """The answer is not what was asked for: nonsense, or not of the schema."""
+
+
+class UnusableReply(InvalidOutput):  # noqa: N818
+    """The answer arrived and was paid for, but is not what was asked for.
+
+    Attributes:
+        reply: the `Reply` as it came, with its usage and its cost.
+    """
+
+    def __init__(self, model: str, detail: str, reply: object) -> None:
+        self.reply = reply
+        super().__init__(model, detail)
+
+
+class ContextWindowExceeded(ModelError, ValueError):  # noqa: N818
+    """The prompt and the room for an answer do not fit the model's context.
+
+    Attributes:
+        tokens: what the call needs.
+        window: what the model has.
+    """
+
+    def __init__(self, model: str, tokens: int, window: int) -> None:
+        self.tokens = tokens
+        self.window = window
+        super().__init__(
+            model, f"{tokens} tokens do not fit a context of {window}; split the input"
+        )

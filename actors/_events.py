@@ -1,0 +1,114 @@
+"""The system's event stream: who wants to hear of dead letters, starts, restarts and stops."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from loguru import logger
+
+from actors._clock import Clock
+from actors._errors import ActorDeadError, InvalidOption
+from actors._messages import DeadLetter
+from actors._ref import ActorRef
+
+__all__ = ["DeadLetterReport", "Events", "Subscription"]
+
+Subscriber = ActorRef[Any] | Callable[[Any], object]
+
+
+class Subscription:
+    """A subscription to a system's events; `cancel()` ends it."""
+
+    __slots__ = ("_events", "kinds", "target")
+
+    def __init__(self, events: Events, target: Subscriber, kinds: tuple[type, ...]) -> None:
+        self._events = events
+        self.target = target
+        self.kinds = kinds
+
+    def cancel(self) -> None:
+        """Hear no more."""
+        self._events.drop(self)
+
+
+class Events:
+    """What `system.events` is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # Invariant: replaced as a whole under _lock, so publishers read it without one.
+        self._subscriptions: tuple[Subscription, ...] = ()
+
+    def subscribe(self, target: Subscriber, *kinds: type) -> Subscription:
+        """Have events told to an actor, or a function called with them.
+
+        Args:
+            target: an `ActorRef`, or a function. A function runs on the thread that publishes and
+                must be quick; what it raises is logged.
+            kinds: the event types wanted; none means all.
+
+        Raises:
+            InvalidOption: `target` is neither.
+        """
+        if not isinstance(target, ActorRef) and not callable(target):
+            raise InvalidOption("target", target, "an ActorRef or a function of one event")
+        subscription = Subscription(self, target, kinds)
+        with self._lock:
+            self._subscriptions = (*self._subscriptions, subscription)
+        return subscription
+
+    def drop(self, subscription: Subscription) -> None:
+        """End a subscription."""
+        with self._lock:
+            self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+
+    def publish(self, event: Any) -> None:
+        """Send an event to everybody who wants its type."""
+        for subscription in self._subscriptions:
+            if subscription.kinds and not isinstance(event, subscription.kinds):
+                continue
+            target = subscription.target
+            try:
+                if isinstance(target, ActorRef):
+                    target.tell(event)
+                else:
+                    target(event)
+            except ActorDeadError:
+                self.drop(subscription)
+            except Exception:  # noqa: BLE001 - the publisher must not suffer for a listener
+                logger.exception("a subscriber to system events failed")
+
+
+class DeadLetterReport:
+    """Logs dead letters without flooding the log: ten of them, then a count every 5 minutes."""
+
+    FIRST = 10
+    INTERVAL = 300.0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._logged = 0
+        self._unlogged = 0
+        self._since = clock.monotonic()
+
+    def note(self, letter: DeadLetter) -> None:
+        """Log the letter, or count it."""
+        with self._lock:
+            self._logged += 1
+            if self._logged > self.FIRST:
+                self._unlogged += 1
+                if self._clock.monotonic() - self._since < self.INTERVAL:
+                    return
+                count, self._unlogged = self._unlogged, 0
+                self._since = self._clock.monotonic()
+            else:
+                count = 0
+        if count:
+            logger.warning("{} more dead letters, the last to {}", count, letter.target)
+        else:
+            logger.warning(
+                "dead letter ({}) to {}: {}", letter.kind, letter.target, type(letter.message)
+            )

@@ -1,0 +1,469 @@
+"""One-shot replies that can be waited for from threads and awaited from event loops.
+
+A future is answered once: by the actor that handles the request, by `cancel()`, or by its
+deadline. Whoever comes second learns that it was late (`_resolve` returns False), which is how a
+late reply becomes a dead letter instead of an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+import pykka
+from loguru import logger
+
+from actors._errors import (
+    AlreadySet,
+    DeadlineExceeded,
+    RequestCancelled,
+    Timeout,
+    WouldBlockLoop,
+)
+
+__all__ = ["Blocker", "Future", "Requestee", "blocking", "get_all", "local"]
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+_get_running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for loop implementers
+_PENDING, _VALUE, _ERROR = 0, 1, 2
+
+ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+
+class Blocker(Protocol):
+    """A thread of a dispatcher, which wants to know when its handler is about to block."""
+
+    cell: Any
+
+    def before_block(self) -> None:
+        """Let another thread take over."""
+
+    def after_block(self) -> None:
+        """The handler goes on."""
+
+
+class Requestee(Protocol):
+    """Where a request went: what a future tells it about being given up."""
+
+    def request_given_up(self, future: Future[Any]) -> None:
+        """Stop working on the request if it is being handled right now."""
+
+    def expire_at(self, when: float, future: Future[Any]) -> None:
+        """Call `future._expire()` at `when` on the system's monotonic clock."""
+
+    def now(self) -> float:
+        """Return the time on the system's monotonic clock."""
+
+
+class _Local(threading.local):
+    worker: Blocker | None = None
+
+
+local = _Local()
+"""What a dispatcher left for code that runs on its threads."""
+
+
+@contextmanager
+def blocking() -> Iterator[None]:
+    """Tell the dispatcher that the code inside is about to block its thread.
+
+    The pool notices by itself within some milliseconds; with this it need not find out.
+    """
+    worker = local.worker
+    if worker is None:
+        yield
+        return
+    worker.before_block()
+    try:
+        yield
+    finally:
+        worker.after_block()
+
+
+class Future(pykka.Future[T], Generic[T]):
+    """The reply to a request: await it on any event loop, or `get()` it on any thread.
+
+    It is also a `pykka.Future`, with `map`, `filter`, `join`, `reduce` and `set_get_hook`.
+    """
+
+    __slots__ = ("_callbacks", "_lock", "_requestee", "_state", "_value", "_when")
+
+    # Shadows the instance attribute that pykka's constructor would set.
+    _get_hook: Any = None
+
+    def __init__(self) -> None:
+        # pykka's constructor is not called: all it does is to set what stands on the class here.
+        # Invariant: _state leaves _PENDING once, under _lock, after _value was written; from then
+        # on _callbacks is None and nothing changes any more.
+        self._lock = threading.Lock()
+        self._state = _PENDING
+        self._value: Any = None
+        self._callbacks: list[Callable[[Future[T]], object]] | None = None
+        self._requestee: Requestee | None = None
+        self._when: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Future {('pending', 'done', 'failed')[self._state]}>"
+
+    # -- answering ---------------------------------------------------------------------------
+
+    def set(self, value: T | None = None) -> None:
+        """Answer with a value.
+
+        Raises:
+            AlreadySet: the future has an answer.
+        """
+        if self._get_hook is not None or not self._resolve(_VALUE, value):
+            raise AlreadySet("this future already has an answer")
+
+    def set_exception(self, exc_info: ExcInfo | BaseException | None = None) -> None:
+        """Answer with an exception: an instance, an `exc_info` triple, or the current one.
+
+        Raises:
+            AlreadySet: the future has an answer.
+        """
+        if self._get_hook is not None or not self._fail(_exception_of(exc_info)):
+            raise AlreadySet("this future already has an answer")
+
+    def try_set(self, value: T | None = None) -> bool:
+        """Answer with a value if nobody did; False means that nobody waits for it any more."""
+        return self._resolve(_VALUE, value)
+
+    def try_set_exception(self, error: BaseException) -> bool:
+        """Answer with an exception if nobody did; False means that nobody waits for it."""
+        return self._fail(error)
+
+    def _fail(self, error: BaseException) -> bool:
+        return self._resolve(_ERROR, (error, error.__traceback__))
+
+    def _resolve(self, state: int, value: Any) -> bool:
+        """Answer if that is still possible; tell whether it was."""
+        with self._lock:
+            if self._state:
+                return False
+            self._value = value
+            self._state = state
+            callbacks, self._callbacks = self._callbacks, None
+        if callbacks is not None:
+            for callback in callbacks:
+                self._notify(callback)
+        return True
+
+    def _notify(self, callback: Callable[[Future[T]], object]) -> None:
+        try:
+            callback(self)
+        except Exception:  # noqa: BLE001 - the answering actor must not suffer for a listener
+            logger.exception("a done-callback of a future failed")
+
+    def cancel(self) -> bool:
+        """Give the request up; tell whether it was still open.
+
+        A request that waits is not run; an async handler that runs it is cancelled at its next
+        await; a sync handler cannot be interrupted, and its reply becomes a dead letter.
+        """
+        if not self._fail(RequestCancelled("the request was cancelled")):
+            return False
+        if self._requestee is not None:
+            self._requestee.request_given_up(self)
+        return True
+
+    def _expire(self) -> None:
+        if self._fail(DeadlineExceeded("the request")) and self._requestee is not None:
+            self._requestee.request_given_up(self)
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Tell whether there is an answer."""
+        return self._state != _PENDING
+
+    def cancelled(self) -> bool:
+        """Tell whether the answer is that it was cancelled."""
+        return self._state == _ERROR and isinstance(self._value[0], RequestCancelled)
+
+    def exception(self) -> BaseException | None:
+        """Return the exception it was answered with; None if pending or answered with a value."""
+        return self._value[0] if self._state == _ERROR else None
+
+    def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
+        """Call `callback(future)` once there is an answer, on the thread that gives it.
+
+        If there is one already, it is called at once. What it raises is logged.
+        """
+        if self._add_callback(callback):
+            if self._when is not None and self._requestee is not None:
+                self._requestee.expire_at(self._when, self)
+        else:
+            self._notify(callback)
+
+    def _add_callback(self, callback: Callable[[Future[T]], object]) -> bool:
+        with self._lock:
+            if self._state:
+                return False
+            if self._callbacks is None:
+                self._callbacks = [callback]
+            else:
+                self._callbacks.append(callback)
+            return True
+
+    def _drop_callback(self, callback: Callable[[Future[T]], object]) -> bool:
+        """Take a callback out; tell whether nobody else is interested in the answer."""
+        with self._lock:
+            if self._callbacks is None:
+                return False
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+            return not self._callbacks
+
+    def _result(self) -> T:
+        if self._state == _VALUE:
+            return self._value  # type: ignore[no-any-return]
+        error, traceback = self._value
+        # Each raise starts from the original traceback, or it would grow with every reader.
+        raise error.with_traceback(traceback)
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """Wait for the answer on this thread.
+
+        Args:
+            timeout: seconds to wait at most; None waits as long as it takes.
+
+        Raises:
+            Timeout: no answer within `timeout`; the request goes on.
+            DeadlineExceeded: the request's own deadline passed.
+            RequestCancelled: the future was cancelled.
+            WouldBlockLoop: an event loop runs on this thread.
+            BaseException: what the handler raised.
+        """
+        if self._state == _PENDING:
+            if self._get_hook is not None:
+                return self._run_hook(timeout)
+            self._wait(timeout)
+        return self._result()
+
+    def _wait(self, timeout: float | None) -> None:
+        if _get_running_loop() is not None:
+            raise WouldBlockLoop
+        arrival = threading.Lock()
+        arrival.acquire()
+
+        def arrived(_: Future[T]) -> None:
+            arrival.release()
+
+        if not self._add_callback(arrived):
+            return
+        wait, expires = timeout, False
+        if self._when is not None and self._requestee is not None:
+            left = max(0.0, self._when - self._requestee.now())
+            if timeout is None or left <= timeout:
+                wait, expires = left, True
+        worker = local.worker
+        if worker is not None:
+            worker.before_block()
+        try:
+            if wait is None:
+                arrival.acquire()
+                return
+            if arrival.acquire(timeout=min(max(0.0, wait), threading.TIMEOUT_MAX)):
+                return
+        finally:
+            if worker is not None:
+                worker.after_block()
+        self._drop_callback(arrived)
+        if expires:
+            self._expire()
+        elif self._state == _PENDING:
+            raise Timeout(timeout or 0.0)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._state == _PENDING:
+            if self._get_hook is not None:
+                return (yield from asyncio.to_thread(self.get).__await__())
+            yield from self._suspend()
+        return self._result()
+
+    __iter__ = __await__
+
+    def _suspend(self) -> Generator[Any, None, None]:
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        def arrived(_: Future[T]) -> None:
+            if _get_running_loop() is loop:
+                wake()
+                return
+            try:
+                loop.call_soon_threadsafe(wake)
+            except RuntimeError:
+                # The loop was closed under its own task, so nobody waits any more.
+                if not loop.is_closed():
+                    raise
+
+        if not self._add_callback(arrived):
+            return
+        timer = None
+        if self._when is not None and self._requestee is not None:
+            timer = loop.call_later(max(0.0, self._when - self._requestee.now()), self._expire)
+        try:
+            yield from waiter.__await__()
+        except asyncio.CancelledError:
+            # As with asyncio's futures, cancelling the only one who waits cancels the work.
+            if self._drop_callback(arrived):
+                self.cancel()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    # -- pykka's combinators -----------------------------------------------------------------
+
+    def set_get_hook(self, func: Callable[[float | None], T]) -> None:
+        """Have `func(timeout)` make the value on the first `get()` (pykka).
+
+        Raises:
+            AlreadySet: the future has an answer.
+        """
+        if self._state:
+            raise AlreadySet("this future already has an answer")
+        self._get_hook = func
+
+    def _run_hook(self, timeout: float | None) -> T:
+        # A hook that raises is asked again next time, a value is kept: as pykka does it.
+        value: T = self._get_hook(timeout)
+        self._resolve(_VALUE, value)
+        return self._result()
+
+    def map(self, func: Callable[[T], M]) -> Future[M]:
+        """Return a future of `func(value)`; `func` runs once, when the result is wanted."""
+        return _Derived((self,), lambda values: func(values[0]))
+
+    def filter(self, func: Callable[[Any], bool]) -> Future[Any]:
+        """Return a future of the list of those items of the value that `func` accepts."""
+        return _Derived((self,), lambda values: list(filter(func, values[0])))
+
+    def join(self, *futures: pykka.Future[Any]) -> Future[Any]:
+        """Return a future of the list of this and the other futures' values."""
+        return _Derived((self, *futures), list)
+
+    def reduce(self, func: Callable[[Any, Any], Any], *args: Any) -> Future[Any]:
+        """Return a future of `functools.reduce(func, value, *args)`."""
+        return _Derived((self,), lambda values: functools.reduce(func, values[0], *args))
+
+
+class _Derived(Future[T]):
+    """A future computed from others, once, by whoever wants it first."""
+
+    __slots__ = ("_combine", "_sources", "_started")
+
+    def __init__(
+        self,
+        sources: tuple[pykka.Future[Any], ...] = (),
+        combine: Callable[[list[Any]], T] | None = None,
+    ) -> None:
+        super().__init__()
+        self._sources = sources
+        self._combine = combine
+        # Invariant: held by whoever computes; the function runs once and its outcome is kept.
+        self._started = threading.Lock()
+
+    def get(self, *, timeout: float | None = None) -> T:
+        if self._state == _PENDING and self._sources:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            for source in self._sources:
+                # Wait for all before computing, each with what is left of the one timeout.
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                try:
+                    source.get(timeout=left)
+                except pykka.Timeout:
+                    if deadline is not None and time.monotonic() >= deadline:
+                        raise Timeout(timeout or 0.0) from None
+                    break
+                except Exception:  # noqa: BLE001 - it is raised again from _compute
+                    break
+            self._compute()
+        return super().get(timeout=timeout)
+
+    def _compute(self) -> None:
+        if not self._started.acquire(blocking=False):
+            return
+        try:
+            values = [source.get() for source in self._sources]
+            assert self._combine is not None  # noqa: S101
+            value = self._combine(values)
+        except BaseException as error:  # noqa: BLE001 - it is the outcome
+            self._fail(error)
+        else:
+            self._resolve(_VALUE, value)
+
+    def _add_callback(self, callback: Callable[[Future[T]], object]) -> bool:
+        if not super()._add_callback(callback):
+            return False
+        if not self._sources:
+            return True
+        missing = [len(self._sources)]
+        lock = threading.Lock()
+
+        def arrived(_: Any) -> None:
+            with lock:
+                missing[0] -= 1
+                last = missing[0] == 0
+            if last:
+                self._compute()
+
+        for source in self._sources:
+            if isinstance(source, Future):
+                source.add_done_callback(arrived)
+            else:
+                missing[0] -= 1
+        return True
+
+    def cancel(self) -> bool:
+        for source in self._sources:
+            if isinstance(source, Future):
+                source.cancel()
+        return super().cancel()
+
+
+def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    kind, error, traceback = exc_info if exc_info is not None else sys.exc_info()
+    if error is None:
+        error = kind() if kind is not None else RuntimeError("no exception to set")
+    return error.with_traceback(traceback) if traceback is not None else error
+
+
+def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None) -> list[T]:
+    """Wait for all futures and return their values in order.
+
+    Args:
+        futures: what to wait for.
+        timeout: seconds for all of them together; None waits as long as it takes.
+
+    Raises:
+        Timeout: not all were answered in time.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    values = []
+    for future in futures:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            values.append(future.get(timeout=left))
+        except Timeout:
+            raise Timeout(timeout or 0.0, "all of the replies") from None
+    return values

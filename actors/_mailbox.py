@@ -1,0 +1,264 @@
+"""The two-lane mailbox: control before user messages, many senders, one reader at a time.
+
+How a wake-up is never lost: `active` is a lock that is held from the moment somebody schedules the
+mailbox until its reader has found it empty. A sender appends first and then tries to take `active`;
+the reader releases it first and then looks again. Whichever of them comes second sees the other.
+
+How a message is never lost at the end: `closed` is set before the lanes are emptied, and a sender
+looks at it after it appended. Whichever comes second takes the message out (a `popleft` gives each
+item to one of them only) and answers it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop
+from actors._future import Future, _get_running_loop, blocking
+
+__all__ = ["HIGH_WATER", "Bounded", "Dispatcher", "Mailbox", "Overflow", "Tally", "Unbounded"]
+
+HIGH_WATER = 10_000
+"""Waiting messages at which an unbounded mailbox publishes one warning."""
+
+Overflow = Literal["reject", "drop_new", "drop_old", "block"]
+_OVERFLOWS = ("reject", "drop_new", "drop_old", "block")
+
+
+class Unbounded(msgspec.Struct, frozen=True):
+    """A mailbox without a limit (the default)."""
+
+
+class Bounded(msgspec.Struct, frozen=True):
+    """A mailbox for at most `capacity` user messages; the control lane is never bounded.
+
+    Attributes:
+        capacity: how many messages may wait.
+        overflow: what happens to one more. "reject": its sender gets `MailboxFull`; "drop_new":
+            it becomes a dead letter; "drop_old": the oldest does; "block": its sender waits.
+    """
+
+    capacity: int
+    overflow: Overflow = "reject"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.capacity, bool) or not isinstance(self.capacity, int):
+            raise InvalidOption("capacity", self.capacity, "a whole number above zero")
+        if self.capacity < 1:
+            raise InvalidOption("capacity", self.capacity, "a whole number above zero")
+        if self.overflow not in _OVERFLOWS:
+            raise InvalidOption("overflow", self.overflow, "one of " + ", ".join(_OVERFLOWS))
+
+
+class Tally:
+    """A counter that any thread may add to.
+
+    `add` is a C call that cannot be interrupted half way, which `+= 1` could.
+    """
+
+    __slots__ = ("_count", "add")
+
+    def __init__(self) -> None:
+        self._count = itertools.count()
+        self.add = self._count.__next__
+
+    @property
+    def value(self) -> int:
+        """How often `add` was called."""
+        # Reading a count without advancing it: its repr is "count(n)".
+        return int(repr(self._count)[6:-1])
+
+
+class Dispatcher(Protocol):
+    """Who gives a mailbox its turns."""
+
+    inline: bool
+    """Whether a thread that waits for a reply may run the turn itself."""
+
+    awaits: bool
+    """Whether hooks may be coroutines."""
+
+    submit: Callable[[Any], None]
+    """Give the mailbox a turn soon; the caller holds its `active`."""
+
+    def interrupt(self, mailbox: Any) -> None:
+        """Cancel what its handler awaits, because the actor is being killed."""
+
+    def interrupt_request(self, mailbox: Any, future: Any) -> None:
+        """Cancel what its handler awaits, if it still handles the request of that future."""
+
+
+class _Bounds:
+    """The guard of a bounded mailbox."""
+
+    __slots__ = ("capacity", "lock", "overflow", "waiters")
+
+    def __init__(self, options: Bounded) -> None:
+        self.capacity = options.capacity
+        self.overflow = options.overflow
+        # Invariant: appends to the user lane of a bounded mailbox happen under this lock, so its
+        # length never passes the capacity; the reader only makes it shorter.
+        self.lock = threading.Lock()
+        self.waiters: deque[threading.Lock] = deque()
+
+
+class Mailbox:
+    """The lanes of one actor, and the lock that says who may read them.
+
+    A user-lane item is the bare message, or a tuple `(message, future, context)` where there is
+    more to carry. (A message that is itself a tuple always travels in one.)
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "active",
+        "bounds",
+        "closed",
+        "control",
+        "count_sent",
+        "dispatcher",
+        "pulse",
+        "queue",
+    )
+
+    def __init__(
+        self, dispatcher: Dispatcher, options: Unbounded | Bounded | None, sent: Tally
+    ) -> None:
+        self.dispatcher = dispatcher
+        # Invariant: held while the mailbox is scheduled or being read, and for good once closed.
+        self.active = threading.Lock()
+        self.queue: deque[Any] = deque()
+        self.control: deque[tuple[Any, tuple[Any, ...]]] | None = None
+        # Invariant: every post to the control lane puts a new object here, so a reader that kept
+        # the old one knows that it has to look.
+        self.pulse: object = None
+        self.closed = False
+        self.bounds = _Bounds(options) if isinstance(options, Bounded) else None
+        self.count_sent = sent.add
+
+    def put(self, item: Any) -> None:
+        """Append to the user lane.
+
+        Raises:
+            MailboxFull: the mailbox is bounded, full, and rejects.
+        """
+        if self.bounds is None or self.closed:
+            self.count_sent()
+            self.queue.append(item)
+        elif not self._put_bounded(self.bounds, item):
+            return
+        if self.active.acquire(False):
+            self.dispatcher.submit(self)
+        if self.closed:
+            self.bury()
+
+    def post(self, operation: Any, *args: Any) -> None:
+        """Append to the control lane: `operation(self, *args)` is run on the reader's turn."""
+        control = self.control
+        if control is None:
+            control = self._open_control()
+        control.append((operation, args))
+        self.pulse = object()
+        if self.active.acquire(False):
+            self.dispatcher.submit(self)
+        if self.closed:
+            self.bury()
+
+    def _open_control(self) -> deque[tuple[Any, tuple[Any, ...]]]:
+        # Made late, since most actors never need one and an empty deque takes 600 bytes.
+        with _open_control_lock:
+            if self.control is None:
+                self.control = deque()
+            return self.control
+
+    def _put_bounded(self, bounds: _Bounds, item: Any) -> bool:
+        """Append if there is room; tell whether the item was appended."""
+        dropped: Any = None
+        while True:
+            with bounds.lock:
+                if len(self.queue) < bounds.capacity:
+                    self.count_sent()
+                    self.queue.append(item)
+                    return True
+                if bounds.overflow == "drop_old":
+                    try:
+                        dropped = self.queue.popleft()
+                    except IndexError:
+                        continue
+                    self.count_sent()
+                    self.queue.append(item)
+                    break
+                if bounds.overflow != "block":
+                    break
+                if _get_running_loop() is not None:
+                    raise WouldBlockLoop("sending to a full mailbox", "await a request")
+                room = threading.Lock()
+                room.acquire()
+                bounds.waiters.append(room)
+            if self.closed:
+                return True
+            # The reader may have made room between our look and our registration.
+            if len(self.queue) >= bounds.capacity:
+                with blocking():
+                    room.acquire()
+            elif not room.acquire(blocking=False):
+                self.freed()
+        if bounds.overflow == "drop_old":
+            self.discard(dropped)
+            return True
+        if bounds.overflow == "drop_new":
+            self.count_sent()
+            self.discard(item)
+            return False
+        message = item[0] if type(item) is tuple else item
+        future = item[1] if type(item) is tuple else None
+        error = MailboxFull(self.describe(), bounds.capacity, message)
+        if isinstance(future, Future):
+            future._fail(error)  # noqa: SLF001 - one mechanism in two modules
+            return False
+        raise error
+
+    def freed(self) -> None:
+        """Wake senders that wait for room; called by the reader after it took messages out."""
+        bounds = self.bounds
+        if bounds is None:
+            return
+        for _ in range(max(1, bounds.capacity - len(self.queue))):
+            try:
+                bounds.waiters.popleft().release()
+            except IndexError:
+                return
+
+    def release(self) -> None:
+        """End the reader's turn; if there is more to read, have it scheduled again."""
+        if self.has_work():
+            self.dispatcher.submit(self)
+            return
+        self.active.release()
+        if self.has_work() and self.active.acquire(False):
+            self.dispatcher.submit(self)
+
+    def has_work(self) -> bool:
+        """Tell whether a turn would find something to do."""
+        return bool(self.control) or bool(self.queue)
+
+    def bury(self) -> None:
+        """Empty both lanes of a closed mailbox and answer everything in them."""
+        raise NotImplementedError
+
+    def discard(self, item: Any) -> None:
+        """Turn an item that was dropped by the overflow policy into a dead letter."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """Return the path of the actor, for errors."""
+        raise NotImplementedError
+
+
+_open_control_lock = threading.Lock()

@@ -1,0 +1,168 @@
+"""The Structs that every layer shares: signals to actors, events of the system, its statistics."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "ActorRestarted",
+    "ActorStarted",
+    "ActorStopped",
+    "DeadLetter",
+    "DeadLetterKind",
+    "Health",
+    "MailboxHigh",
+    "ShutdownReport",
+    "SystemFailed",
+    "SystemStats",
+    "Terminated",
+    "TreeNode",
+]
+
+DeadLetterKind = Literal[
+    "actor_dead",  # the target had stopped before it came to the message
+    "failed",  # a told message whose handler failed, and there was nobody to answer
+    "expired",  # a request whose deadline passed while it waited
+    "cancelled",  # a request whose future was cancelled while it waited
+    "dropped",  # a bounded mailbox let it go
+    "late_reply",  # a reply to a request that had been given up
+]
+
+
+class Terminated(msgspec.Struct, frozen=True):
+    """Sent once to each watcher of an actor that is dead.
+
+    Attributes:
+        ref: the actor's reference.
+        reason: "stopped", "killed", or the exception that ended it.
+    """
+
+    ref: Any
+    reason: Any
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message nobody handled, or a reply nobody waited for.
+
+    Attributes:
+        message: the message, or the reply of a `late_reply`.
+        target: path of the actor it was for.
+        kind: why it ended here.
+    """
+
+    message: Any
+    target: str
+    kind: DeadLetterKind
+
+
+class ActorStarted(msgspec.Struct, frozen=True):
+    """An actor is alive."""
+
+    ref: Any
+    path: str
+
+
+class ActorRestarted(msgspec.Struct, frozen=True):
+    """A supervisor restarted an actor; its reference, name and waiting messages stay."""
+
+    ref: Any
+    path: str
+    reason: Any
+
+
+class ActorStopped(msgspec.Struct, frozen=True):
+    """An actor is dead, for the reason that its watchers hear."""
+
+    ref: Any
+    path: str
+    reason: Any
+
+
+class MailboxHigh(msgspec.Struct, frozen=True):
+    """An unbounded mailbox passed its warning mark (sent once per actor)."""
+
+    ref: Any
+    path: str
+    waiting: int
+
+
+class SystemFailed(msgspec.Struct, frozen=True):
+    """Top-level actors needed too many restarts: the system shuts down."""
+
+    system: str
+    reason: Any
+
+
+class SystemStats(msgspec.Struct, frozen=True):
+    """Counters of one actor system.
+
+    `sent == handled + dead + waiting` holds for every reading; `waiting` includes messages whose
+    handler is still running. `dead` counts messages, not late replies.
+
+    Attributes:
+        sent: messages accepted by `tell`, `ask` and `request`.
+        handled: messages whose handler has returned, or whose failure was answered.
+        dead: messages that became dead letters or were answered with an error unhandled.
+        waiting: the rest.
+        late_replies: replies that came after their request was given up.
+        actors: living actors, services and guardians included.
+        threads: threads the system runs at the moment.
+    """
+
+    sent: int
+    handled: int
+    dead: int
+    waiting: int
+    late_replies: int
+    actors: int
+    threads: int
+
+
+class TreeNode(msgspec.Struct, frozen=True):
+    """One actor in `system.tree()`.
+
+    Attributes:
+        path: its place in the tree.
+        kind: name of its class.
+        state: where in its life it is.
+        waiting: messages in its mailbox.
+        restarts: how often it was restarted.
+        children: its children, in the order they started.
+    """
+
+    path: str
+    kind: str
+    state: str
+    waiting: int
+    restarts: int
+    children: tuple[TreeNode, ...] = ()
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What a probe wants to know.
+
+    Attributes:
+        live: whether the system runs.
+        ready: whether it takes new work.
+        why: why it does not; empty if all is well.
+    """
+
+    live: bool
+    ready: bool
+    why: str
+
+
+class ShutdownReport(msgspec.Struct, frozen=True):
+    """How a shutdown went.
+
+    Attributes:
+        stopped: how many actors ended in time.
+        abandoned: paths of actors that did not, and were left behind.
+        seconds: how long it took.
+    """
+
+    stopped: int
+    abandoned: tuple[str, ...]
+    seconds: float

@@ -1,0 +1,281 @@
+"""References to actors: what one may do with an actor from outside.
+
+An `ActorRef` is a `pykka.ActorRef`, so proxies and the registry take it. It stays valid through
+restarts, is safe to pass around, and keeps the actor's mailbox (never its user instance) alive.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
+
+import pykka
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
+
+from actors._context import RUN
+from actors._deadline import Deadline
+from actors._errors import ActorDeadError, InvalidOption, WouldBlockLoop
+from actors._future import Future, _get_running_loop
+from actors._mailbox import Mailbox
+
+__all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target"]
+
+A = TypeVar("A", bound=pykka.Actor)
+
+
+class StopOrder:
+    """The mark in the user lane at which an actor stops, after what was queued before it."""
+
+    __slots__ = ("future", "wanted")
+
+    def __init__(self, future: Future[bool] | None, *, wanted: bool) -> None:
+        self.future = future
+        # Whether it came from outside (a wanted end, final) or is the actor's own normal end,
+        # after which its supervisor decides by its restart type.
+        self.wanted = wanted
+
+
+SPECIAL: frozenset[type] = frozenset(
+    {tuple, StopOrder, ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop}
+)
+"""Types of user-lane items that are not simply handed to `on_receive`."""
+
+
+class Target(Protocol):
+    """What a reference needs of the cell behind it, beyond its mailbox."""
+
+    system: Any
+
+    def order_stop(self, future: Future[bool] | None = None, *, drain: bool = True) -> None:
+        """Stop for good."""
+
+    def order_kill(self, *, wanted: bool = True) -> None:
+        """End at once."""
+
+
+class ActorRef(pykka.ActorRef[A], Generic[A]):
+    """A reference to an actor, returned by `spawn` and `start`."""
+
+    __slots__ = ("_cell", "actor_class")
+
+    _cell: Any
+
+    def __init__(self, cell: Mailbox, actor_class: type[A]) -> None:
+        # pykka's constructor is not called: what it copies is made here when it is asked for.
+        self._cell = cell
+        self.actor_class = actor_class
+
+    # -- pykka's attributes ------------------------------------------------------------------
+
+    # pykka declares these as attributes; nobody assigns them, so properties serve.
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """The actor's universally unique name."""
+        return cast("str", self._cell.urn)
+
+    @property
+    def actor_inbox(self) -> Any:  # type: ignore[override]
+        """The actor's mailbox, in pykka's terms."""
+        return self._cell.inbox
+
+    @property
+    def actor_stopped(self) -> threading.Event:  # type: ignore[override]
+        """An event that is set once the actor is dead."""
+        return cast("threading.Event", self._cell.stopped_event())
+
+    @property
+    def _actor_weakref(self) -> Callable[[], Any]:  # type: ignore[override]
+        cell = self._cell
+        return lambda: cell.instance
+
+    @property
+    def path(self) -> str:
+        """The actor's place in its system's tree, such as "/team/writer"."""
+        return cast("str", self._cell.path)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return cast("str", self._cell.name)
+
+    def __str__(self) -> str:
+        return f"{self.actor_class.__name__} ({self.path})"
+
+    def __repr__(self) -> str:
+        return f"<ActorRef {self.path} ({self.actor_class.__name__})>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an ActorRef is bound to its process and cannot be pickled")
+
+    # -- messages ----------------------------------------------------------------------------
+
+    def is_alive(self) -> bool:
+        """Tell whether the actor still takes messages."""
+        return not self._cell.closed
+
+    def tell(self, message: Any) -> None:
+        """Send a message without waiting for an answer.
+
+        Raises:
+            ActorDeadError: the actor is dead.
+            MailboxFull: its mailbox is bounded, full, and rejects.
+        """
+        cell = self._cell
+        if cell.closed:
+            raise ActorDeadError(f"{self} is dead")
+        context = RUN.get()
+        if context is not None or type(message) is tuple:
+            message = (message, None, context)
+        if cell.bounds is not None:
+            cell.put(message)
+            return
+        # From here on as in Mailbox.put, whose reasoning it follows; in line, because a call
+        # more would cost a tenth of a tell.
+        cell.count_sent()
+        cell.queue.append(message)
+        if cell.active.acquire(False):
+            cell.dispatcher.submit(cell)
+        if cell.closed:
+            cell.bury()
+
+    def request(self, message: Any, *, timeout: float | None = None) -> Future[Any]:
+        """Send a message and return the future of its answer.
+
+        Args:
+            message: what to send.
+            timeout: seconds until the request is given up. It travels with the message: if it
+                passes while the message waits, the message is not run. A deadline of the current
+                run applies as well.
+
+        Raises:
+            InvalidOption: `timeout` is not a number of seconds above zero.
+        """
+        future: Future[Any] = Future()
+        cell = self._cell
+        if cell.closed:
+            future._fail(ActorDeadError(f"{self} is dead"))  # noqa: SLF001
+            return future
+        cell.put((message, future, self._limit(cell, future, timeout)))
+        return future
+
+    def _limit(self, cell: Any, future: Future[Any], timeout: float | None) -> Any:
+        """Bind the future to its target and time; return the context that goes along."""
+        future._requestee = cell  # noqa: SLF001
+        context = RUN.get()
+        if timeout is not None:
+            if not timeout > 0:
+                raise InvalidOption("timeout", timeout, "seconds above zero, or None")
+            clock = cell.system.clock
+            future._when = clock.monotonic() + timeout  # noqa: SLF001
+            if context is not None:
+                context = context.child(deadline=Deadline.at(future._when, clock=clock))  # noqa: SLF001
+        if context is not None and context.deadline is not None:
+            future._when = context.deadline.when  # noqa: SLF001
+        return context
+
+    @overload
+    def ask(
+        self, message: Any, *, block: Literal[False], timeout: float | None = None
+    ) -> Future[Any]: ...
+
+    @overload
+    def ask(
+        self, message: Any, *, block: Literal[True] = True, timeout: float | None = None
+    ) -> Any: ...
+
+    @overload
+    def ask(
+        self, message: Any, *, block: bool = True, timeout: float | None = None
+    ) -> Any | Future[Any]: ...
+
+    def ask(
+        self, message: Any, *, block: bool = True, timeout: float | None = None
+    ) -> Any | Future[Any]:
+        """Send a message and wait for its answer (pykka's form; see `request`).
+
+        Args:
+            message: what to send.
+            block: False returns the future instead of waiting.
+            timeout: seconds to wait at most, when blocking; afterwards the request is given up.
+
+        Raises:
+            Timeout, DeadlineExceeded: no answer in time (both are `pykka.Timeout`).
+            ActorDeadError: the actor is dead, or died before it answered.
+            WouldBlockLoop: an event loop runs on this thread.
+            Exception: what the handler raised.
+        """
+        if not block:
+            return self.request(message)
+        if _get_running_loop() is not None:
+            raise WouldBlockLoop("ActorRef.ask()", "await ref.request()")
+        if timeout is not None and timeout <= 0:
+            # pykka allows it: the message is sent, and nobody waits.
+            return self.request(message).get(timeout=0)
+        cell = self._cell
+        future: Future[Any] = Future()
+        if cell.closed:
+            raise ActorDeadError(f"{self} is dead")
+        item = (message, future, self._limit(cell, future, timeout))
+        if future._when is None and cell.bounds is None and cell.dispatcher.inline:  # noqa: SLF001
+            # Nobody may be given up in time, so this thread may as well run the turn itself.
+            cell.count_sent()
+            cell.queue.append(item)
+            if cell.active.acquire(False):
+                cell.dispatcher.run_here(cell)
+            if cell.closed:
+                cell.bury()
+        else:
+            cell.put(item)
+        return future.get()
+
+    @overload
+    def stop(
+        self, *, block: Literal[True] = True, timeout: float | None = None, drain: bool = True
+    ) -> bool: ...
+
+    @overload
+    def stop(
+        self, *, block: Literal[False], timeout: float | None = None, drain: bool = True
+    ) -> Future[bool]: ...
+
+    @overload
+    def stop(
+        self, *, block: bool = True, timeout: float | None = None, drain: bool = True
+    ) -> bool | Future[bool]: ...
+
+    def stop(
+        self, *, block: bool = True, timeout: float | None = None, drain: bool = True
+    ) -> bool | Future[bool]:
+        """Stop the actor for good; its supervisor does not restart it.
+
+        Args:
+            block: False returns the future instead of waiting.
+            timeout: seconds to wait at most, when blocking; the stop goes on.
+            drain: whether what was queued before is handled first. False stops after the message
+                that is being handled; what waits becomes dead letters.
+
+        Returns:
+            True once it is dead; False if it already was.
+
+        Raises:
+            Timeout: it is not dead after `timeout` seconds.
+            WouldBlockLoop: an event loop runs on this thread and `block` is true.
+        """
+        if block and _get_running_loop() is not None:
+            raise WouldBlockLoop("ActorRef.stop()", "await ref.stop(block=False)")
+        future: Future[bool] = Future()
+        if self._cell.closed:
+            future._resolve(1, value=False)  # noqa: SLF001
+        else:
+            self._cell.order_stop(future, drain=drain)
+        return future.get(timeout=timeout) if block else future
+
+    def kill(self) -> None:
+        """End the actor at once, without waiting for its handler.
+
+        An async handler is cancelled at its next await. A sync handler cannot be interrupted: it
+        is abandoned, and what it does later has no effect on the actor. To the supervisor it is
+        a failure (OTP's exit reason "kill"), which restarts permanent and transient children.
+        """
+        self._cell.order_kill(wanted=False)

@@ -1,0 +1,554 @@
+"""The actor system: the root of a tree of actors, their dispatchers, names and numbers.
+
+A system is a context manager, sync or async; several live side by side in a process and share
+nothing. Actors spawned on it are supervised by its root; when they need more restarts than the
+root's policy tolerates, the system shuts down, as an OTP application does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import pykka
+from loguru import logger
+
+from actors._actor import Actor, as_spec, has_async_hooks
+from actors._cell import Cell, bind_defaults
+from actors._children import Children
+from actors._clock import Clock, SystemClock
+from actors._dispatch._loop import CELL, LoopDispatcher, LoopThread
+from actors._dispatch._pinned import Pinned
+from actors._dispatch._pool import Pool
+from actors._errors import ForkedSystem, InvalidOption, SystemStopped, WouldBlockLoop
+from actors._events import DeadLetterReport, Events
+from actors._future import Future, _get_running_loop, local
+from actors._mailbox import Dispatcher, Tally
+from actors._messages import (
+    ActorStarted,
+    DeadLetter,
+    Health,
+    ShutdownReport,
+    SystemFailed,
+    SystemStats,
+    TreeNode,
+)
+from actors._ref import ActorRef
+from actors._supervision import ChildSpec, Supervision
+from actors._timers import ThreadTimers
+
+__all__ = ["ActorSystem", "current_actor", "default_system"]
+
+A = TypeVar("A", bound=Actor)
+
+bind_defaults(Actor)
+
+_names = itertools.count(1)
+_all_systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
+
+JOIN_SECONDS = 2.0
+"""How long the end of a `with` block waits for threads whose work is over."""
+
+
+class _Root:
+    """A root of the tree: the parent of actors that no actor spawned."""
+
+    __slots__ = ("children", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.children: Children | None = None
+
+
+class ActorSystem:
+    """A tree of actors and what runs them.
+
+    Args:
+        name: for logs and thread names; generated if None.
+        supervision: how the root supervises the actors spawned on the system.
+        clock: what the system measures time with.
+
+    `with ActorSystem() as system:` runs async actors on a loop in a thread of its own, started
+    when first needed; `async with ActorSystem() as system:` runs them on the caller's loop.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        supervision: Supervision | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if name is not None and (not isinstance(name, str) or not name):
+            raise InvalidOption("name", name, "a non-empty string")
+        self.name = name or f"system-{next(_names)}"
+        self.clock: Clock = clock or SystemClock()
+        self.events = Events()
+        self.failure: BaseException | None = None
+        """Why the system shut itself down, if it did."""
+        self.sent = Tally()
+        self.timers = ThreadTimers(self.clock, f"{self.name}-timers")
+        self._dead = Tally()
+        self._late = Tally()
+        self._born = Tally()
+        self._ended = Tally()
+        self._inline = Tally()
+        self._report_dead = DeadLetterReport(self.clock)
+        self._pool = Pool(self.name, self._inline.add)
+        self._lock = threading.Lock()
+        # Invariant: the fields below change under _lock.
+        self._loop: LoopDispatcher | None = None
+        self._loop_thread: LoopThread | None = None
+        self._pinned_handled = 0
+        self._registered: set[Cell] = set()
+        self._abandoned: list[str] = []
+        self._stopping: Future[ShutdownReport] | None = None
+        self._began_stopping = 0.0
+        self._forked = False
+        self._terminated = threading.Event()
+        # Invariant: services stop after the last of the others.
+        self._user = _Root("")
+        self._services = _Root("/system")
+        self._user.children = self._make_children(
+            self._user, supervision or Supervision(), self._stop_services
+        )
+        self._services.children = self._make_children(
+            self._services, Supervision(intensity=10), self._wrap_up
+        )
+        _all_systems.add(self)
+
+    def _make_children(
+        self, root: _Root, policy: Supervision, on_empty: Callable[[], None]
+    ) -> Children:
+        def shut_down() -> None:
+            self.shutdown()
+
+        return Children(
+            policy,
+            self.clock,
+            self.timers,
+            lambda: root.path or "/",
+            self._escalated,
+            shut_down,
+            on_empty,
+        )
+
+    def __repr__(self) -> str:
+        return f"<ActorSystem {self.name!r}>"
+
+    # -- starting actors ---------------------------------------------------------------------
+
+    @overload
+    def spawn(
+        self, what: type[A], *args: Any, name: str | None = None, **kwargs: Any
+    ) -> ActorRef[A]: ...
+
+    @overload
+    def spawn(
+        self, what: ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> ActorRef[Any]: ...
+
+    def spawn(
+        self, what: type[A] | ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> ActorRef[Any]:
+        """Start an actor at the top of the tree.
+
+        Args:
+            what: an actor class, with its constructor's arguments after it; or a `ChildSpec`.
+            name: unique among the living ones; None takes a generated one.
+
+        Raises:
+            NameTaken: a living top-level actor has the name.
+            SystemStopped: the system is shutting down.
+            ForkedSystem: the system was started before this process was forked.
+            BaseException: what the actor's constructor raised.
+        """
+        assert self._user.children is not None  # noqa: S101 - set by the constructor
+        return self.spawn_under(self._user.children, as_spec(what, args, name, kwargs), self._user)
+
+    def spawn_service(
+        self, what: type[A] | ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> ActorRef[Any]:
+        """Start an actor that others rely on: it lives below /system and is stopped last."""
+        children = self._services.children
+        assert children is not None  # noqa: S101 - set by the constructor
+        return self.spawn_under(children, as_spec(what, args, name, kwargs), self._services)
+
+    def spawn_under(self, children: Children, spec: ChildSpec, parent: Any) -> ActorRef[Any]:
+        """Start an actor among the given children; what `spawn` of systems and actors ends in."""
+        if self._forked:
+            raise ForkedSystem(self.name)
+        cell = Cell(self, spec, spec.name or 0, parent)
+        if not children.add(cell):
+            raise SystemStopped(
+                f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
+            )
+        self._born.add()
+        cell.begin()
+        self.events.publish(ActorStarted(cell.ref, cell.path))
+        return cell.ref
+
+    def _start_unsupervised(
+        self, cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ActorRef[Any]:
+        spec = ChildSpec(cls, args, kwargs, restart="temporary", shutdown=None)
+        ref = self.spawn(spec)
+        with self._lock:
+            self._registered.add(ref._cell)  # noqa: SLF001 - a reference and its cell are one
+        pykka.ActorRegistry.register(ref)
+        if not ref.is_alive():
+            self._unregister(ref._cell)  # noqa: SLF001 - likewise
+        return ref
+
+    def dispatcher_for(self, spec: ChildSpec) -> Dispatcher:
+        """Return what will run an actor of that specification.
+
+        Raises:
+            InvalidOption: a thread was asked for, but the class has async hooks.
+        """
+        cls = spec.cls
+        chosen = spec.dispatcher or cls.dispatcher
+        if has_async_hooks(cls):
+            if chosen not in {None, "loop"}:
+                raise InvalidOption(
+                    "dispatcher", chosen, f"'loop' or None, since {cls.__name__} has async hooks"
+                )
+            return self._loop_dispatcher()
+        if chosen == "loop":
+            return self._loop_dispatcher()
+        if chosen == "pinned":
+            return Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
+        return self._pool
+
+    def _loop_dispatcher(self) -> LoopDispatcher:
+        dispatcher = self._loop
+        if dispatcher is None:
+            with self._lock:
+                if self._loop is None:
+                    self._loop_thread = LoopThread(f"{self.name}-loop")
+                    self._loop = LoopDispatcher(self._loop_thread.loop)
+                dispatcher = self._loop
+        return dispatcher
+
+    def _count_pinned(self, handled: int) -> None:
+        with self._lock:
+            self._pinned_handled += handled
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def find(self, path: str) -> ActorRef[Any] | None:
+        """Return the living actor at a path such as "/team/writer", or None."""
+        parts = [part for part in path.split("/") if part]
+        node: Any = self._user
+        if parts and parts[0] == "system":
+            node, parts = self._services, parts[1:]
+        if not parts:
+            return None
+        for part in parts:
+            if node.children is None:
+                return None
+            found = node.children.get(part)
+            if found is None:
+                _, _, number = part.rpartition("-")
+                found = node.children.get(int(number)) if number.isdecimal() else None
+                if found is not None and found.name != part:
+                    found = None
+            if found is None:
+                return None
+            node = found
+        return node.ref  # type: ignore[no-any-return]
+
+    def stats(self) -> SystemStats:
+        """Return the system's counters; cheap enough to poll each second."""
+        # What was handled is read before what was sent, so nothing seems handled unsent.
+        dead = self._dead.value
+        ended = self._ended.value
+        handled = self._pool.handled + self._inline.value + self._pinned_handled
+        threads = self._pool.threads + self.timers.threads
+        if self._loop is not None:
+            handled += self._loop.handled
+        if self._loop_thread is not None:
+            threads += self._loop_thread.threads
+        sent = self.sent.value
+        return SystemStats(
+            sent=sent,
+            handled=handled,
+            dead=dead,
+            waiting=sent - handled - dead,
+            late_replies=self._late.value,
+            actors=self._born.value - ended,
+            threads=threads,
+        )
+
+    def tree(self) -> TreeNode:
+        """Return what lives, from the root down."""
+        roots = (
+            *(_node(cell) for cell in _living(self._user)),
+            TreeNode(
+                "/system", "services", "running", 0, 0, tuple(map(_node, _living(self._services)))
+            ),
+        )
+        state = "stopped" if self._terminated.is_set() else "running"
+        return TreeNode("/", "ActorSystem", state, 0, 0, roots)
+
+    def health(self) -> Health:
+        """Tell whether the system is alive and takes work, and why not."""
+        if self._forked:
+            return Health(live=False, ready=False, why="the process was forked")
+        if self._stopping is not None:
+            why = "shutting down" if self.failure is None else f"failed: {self.failure}"
+            return Health(live=not self._terminated.is_set(), ready=False, why=why)
+        return Health(live=True, ready=True, why="")
+
+    # -- what cells report -------------------------------------------------------------------
+
+    def publish(self, event: Any) -> None:
+        """Publish an event."""
+        self.events.publish(event)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Count and publish a message that nobody handled."""
+        self._dead.add()
+        if self._stopping is None:
+            self._report_dead.note(letter)
+        self.events.publish(letter)
+
+    def late_reply(self, reply: Any, target: str) -> None:
+        """Publish a reply that nobody waits for any more."""
+        self._late.add()
+        self.events.publish(DeadLetter(reply, target, "late_reply"))
+
+    def cell_ended(self, cell: Cell) -> None:
+        """Strike a dead actor off the registers."""
+        self._ended.add()
+        if self._registered and cell in self._registered:
+            self._unregister(cell)
+
+    def abandoned(self, path: str) -> None:
+        """Remember an actor that did not end in time."""
+        self._abandoned.append(path)
+
+    def _unregister(self, cell: Cell) -> None:
+        with self._lock:
+            self._registered.discard(cell)
+        pykka.ActorRegistry.unregister(cell.ref)
+
+    def non_exception(self, cell: Cell, error: BaseException) -> None:
+        """Do as pykka does when an actor without a supervisor raised, say, SystemExit."""
+        if cell in self._registered:
+            logger.error("{!r} in {}: stopping all actors without a supervisor", error, cell.path)
+            pykka.ActorRegistry.stop_all(block=False)
+
+    def _escalated(self, error: BaseException) -> None:
+        self.failure = error
+        logger.opt(exception=error).critical("the actor system {!r} has failed", self.name)
+        self.events.publish(SystemFailed(self.name, error))
+        self.shutdown()
+
+    # -- stopping ----------------------------------------------------------------------------
+
+    def shutdown(self) -> Future[ShutdownReport]:
+        """Stop all actors, children before parents and services last; the same future each time.
+
+        Each actor first handles what it has, for as long as its `shutdown` allows; then it is
+        killed, and if its handler still does not return, abandoned and reported.
+        """
+        with self._lock:
+            if self._stopping is not None:
+                return self._stopping
+            self._stopping = Future()
+            self._began_stopping = self.clock.monotonic()
+        if self._forked:
+            self._stopping.try_set(ShutdownReport(0, (), 0.0))
+        else:
+            assert self._user.children is not None  # noqa: S101 - set by the constructor
+            self._user.children.stop_all()
+        return self._stopping
+
+    def _stop_services(self) -> None:
+        # The root's children may also close because it escalated; then this comes along.
+        self.shutdown()
+        assert self._services.children is not None  # noqa: S101 - set by the constructor
+        self._services.children.stop_all()
+
+    def _wrap_up(self) -> None:
+        with self._lock:
+            if self._terminated.is_set():
+                return
+            self._terminated.set()
+            stopping = self._stopping
+        self.timers.close()
+        self._pool.close()
+        if self._loop_thread is not None and self._loop is not None:
+            loop, thread = self._loop.loop, self._loop_thread
+
+            async def end(dispatcher: LoopDispatcher) -> None:
+                await dispatcher.close()
+                thread.close()
+
+            ending = self._loop
+            loop.call_soon_threadsafe(lambda: _keep(loop.create_task(end(ending))))
+        assert stopping is not None  # noqa: S101 - only a shutdown empties the tree
+        stopping.try_set(
+            ShutdownReport(
+                stopped=self._ended.value,
+                abandoned=tuple(self._abandoned),
+                seconds=self.clock.monotonic() - self._began_stopping,
+            )
+        )
+
+    def _join(self, seconds: float) -> None:
+        """Wait for the threads, which have nothing left to do."""
+        self.timers.join(seconds)
+        for path in self._pool.join(0.1 if self._abandoned else seconds):
+            logger.warning("a thread is left behind in the handler of {}", path)
+        if self._loop_thread is not None:
+            self._loop_thread.join(seconds)
+
+    def __enter__(self) -> Self:
+        if self._stopping is not None:
+            raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if _get_running_loop() is not None:
+            self.shutdown()
+            raise WouldBlockLoop("leaving `with ActorSystem()`", "use `async with ActorSystem()`")
+        self.shutdown().get()
+        self._join(JOIN_SECONDS)
+
+    async def __aenter__(self) -> Self:
+        if self._stopping is not None:
+            raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
+        with self._lock:
+            if self._loop is None:
+                self._loop = LoopDispatcher(asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # The shutdown goes on to its bounded end even if this task is cancelled meanwhile.
+        ending = self.shutdown()
+        cancelled: asyncio.CancelledError | None = None
+        while not ending.done():
+            try:
+                await _settled(ending)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if self._loop is not None and self._loop_thread is None:
+            await self._loop.close()
+        self._join(0.1 if self._abandoned else JOIN_SECONDS)
+        if cancelled is not None:
+            raise cancelled
+
+    def _after_fork_in_child(self) -> None:
+        self._forked = True
+
+        def refuse(*_: Any) -> Any:
+            raise ForkedSystem(self.name)
+
+        self._pool.submit = refuse
+        if self._loop is not None:
+            self._loop.submit = refuse
+        for root in (self._user, self._services):
+            for cell in _all_below(root):
+                # Whatever is sent is counted first, so this is where it gets its error.
+                cell.count_sent = refuse
+
+
+async def _settled(future: Future[Any]) -> None:
+    """Wait until the future has an answer, without cancelling it when the waiter is cancelled."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def tell(_: Future[Any]) -> None:
+        loop.call_soon_threadsafe(done.set)
+
+    future.add_done_callback(tell)
+    await done.wait()
+
+
+_kept: set[asyncio.Task[Any]] = set()
+
+
+def _keep(task: asyncio.Task[Any]) -> None:
+    """Hold a task until it is done, which the loop itself does not."""
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
+
+
+def _living(node: Any) -> list[Cell]:
+    return node.children.snapshot() if node.children is not None else []
+
+
+def _all_below(node: Any) -> list[Cell]:
+    cells = _living(node)
+    for cell in list(cells):
+        cells.extend(_all_below(cell))
+    return cells
+
+
+def _node(cell: Cell) -> TreeNode:
+    return TreeNode(
+        path=cell.path,
+        kind=cell.spec.cls.__name__,
+        state=cell.state.name.lower(),
+        waiting=len(cell.queue),
+        restarts=cell.restarts,
+        children=tuple(map(_node, _living(cell))),
+    )
+
+
+def current_actor() -> ActorRef[Any] | None:
+    """Return the reference of the actor whose code is executing, or None outside of actors."""
+    cell = CELL.get()
+    if cell is None and local.worker is not None:
+        cell = local.worker.cell
+    return cell.ref if cell is not None else None
+
+
+_default_lock = threading.Lock()
+_default: ActorSystem | None = None
+
+
+def default_system() -> ActorSystem:
+    """Return the system that is used where none is named; started on first use, stopped at exit."""
+    global _default  # noqa: PLW0603 - the one default
+    with _default_lock:
+        if _default is None or _default._stopping is not None or _default._forked:  # noqa: SLF001
+            _default = ActorSystem("default")
+        return _default
+
+
+def _start_in_default_system(
+    cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ActorRef[Any]:
+    return default_system()._start_unsupervised(cls, args, kwargs)  # noqa: SLF001 - same module
+
+
+Actor._start_in_default_system = staticmethod(_start_in_default_system)  # noqa: SLF001 - see there
+
+
+@atexit.register
+def _stop_default_system() -> None:
+    if _default is not None and not _default._forked:  # noqa: SLF001 - same module
+        _default.__exit__(None, None, None)
+
+
+def _after_fork() -> None:
+    for system in list(_all_systems):
+        system._after_fork_in_child()  # noqa: SLF001 - same module
+
+
+os.register_at_fork(after_in_child=_after_fork)
