@@ -12,10 +12,13 @@ layer 4  _ref                                what one may do with an actor from 
 layer 5  _actor, _events                     the hooks a user writes; the event stream
 layer 6  _cell, _dispatch/                   the engine: one actor's turns, and who runs them
 layer 7  _system                             the root: spawn, names, statistics, shutdown
-layer 8  services/, agents/                  shipped actors
-layer 9  testing/                            edges
+layer 8  services/                           budget, decisions, bus, tracing, the scope of a run
+layer 9  agents/                             agents, models, prices
 ```
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from actors._actor import Actor, KeyedTimers
 from actors._clock import Clock, SystemClock
@@ -33,6 +36,7 @@ from actors._errors import (
     ForkedSystem,
     InvalidOption,
     InvalidOutput,
+    LedgerError,
     LogClosed,
     LogCorrupt,
     LogError,
@@ -51,8 +55,10 @@ from actors._errors import (
     StashOverflow,
     SystemStopped,
     Timeout,
+    TraceError,
     UnexpectedCoroutine,
     UnknownModel,
+    UnusableReply,
     WouldBlockLoop,
 )
 from actors._events import Events, Subscription
@@ -75,6 +81,17 @@ from actors._ref import ActorRef
 from actors._supervision import Backoff, ChildSpec, Supervision
 from actors._system import ActorSystem, current_actor, default_system
 
+if TYPE_CHECKING:
+    from actors.agents._seat import AgentActor, Job
+    from actors.agents.agent import Agent, as_agent
+    from actors.agents.models import Message, Model, Reply, Usage, resolve_model
+    from actors.agents.pricing import Price
+    from actors.services.budget import Budget, BudgetPool, BudgetSnapshot, HolderSnapshot, Lease
+    from actors.services.bus import Event, EventBus
+    from actors.services.decisions import Decision, DecisionLog, LogStats, Verification
+    from actors.services.run import RunScope, run
+    from actors.services.tracing import Span, Summary, Tracer
+
 __all__ = [
     "Actor",
     "ActorDeadError",
@@ -84,10 +101,15 @@ __all__ = [
     "ActorStarted",
     "ActorStopped",
     "ActorSystem",
+    "Agent",
+    "AgentActor",
     "AlreadySet",
     "Backoff",
     "Bounded",
+    "Budget",
     "BudgetExceeded",
+    "BudgetPool",
+    "BudgetSnapshot",
     "CallboardError",
     "ChildSpec",
     "Clock",
@@ -95,20 +117,31 @@ __all__ = [
     "DeadLetter",
     "Deadline",
     "DeadlineExceeded",
+    "Decision",
+    "DecisionLog",
+    "Event",
+    "EventBus",
     "Events",
     "ForeignRef",
     "ForkedSystem",
     "Future",
     "Health",
+    "HolderSnapshot",
     "InvalidOption",
     "InvalidOutput",
+    "Job",
     "KeyedTimers",
+    "Lease",
+    "LedgerError",
     "LogClosed",
     "LogCorrupt",
     "LogError",
+    "LogStats",
     "MailboxFull",
     "MailboxHigh",
+    "Message",
     "MissingExtra",
+    "Model",
     "ModelError",
     "ModelRateLimited",
     "ModelRejected",
@@ -117,12 +150,17 @@ __all__ = [
     "NameTaken",
     "NoHandler",
     "NoReplyExpected",
+    "Price",
+    "Reply",
     "RequestCancelled",
     "RestartLimitExceeded",
     "RunContext",
+    "RunScope",
     "ShutdownReport",
+    "Span",
     "StashOverflow",
     "Subscription",
+    "Summary",
     "Supervision",
     "SystemClock",
     "SystemFailed",
@@ -130,14 +168,66 @@ __all__ = [
     "SystemStopped",
     "Terminated",
     "Timeout",
+    "TraceError",
+    "Tracer",
     "TreeNode",
     "Unbounded",
     "UnexpectedCoroutine",
     "UnknownModel",
+    "UnusableReply",
+    "Usage",
+    "Verification",
     "WouldBlockLoop",
+    "as_agent",
     "blocking",
     "current",
     "current_actor",
     "default_system",
     "get_all",
+    "resolve_model",
+    "run",
 ]
+
+# Shipped actors are imported when they are first used: many programs need a few of them, and
+# `import actors` stays quick.
+_LAZY = {
+    "Summary": "actors.services.tracing",
+    "HolderSnapshot": "actors.services.budget",
+    "Verification": "actors.services.decisions",
+    "Decision": "actors.services.decisions",
+    "LogStats": "actors.services.decisions",
+    "Agent": "actors.agents.agent",
+    "AgentActor": "actors.agents._seat",
+    "Job": "actors.agents._seat",
+    "as_agent": "actors.agents.agent",
+    "Message": "actors.agents.models",
+    "Model": "actors.agents.models",
+    "Reply": "actors.agents.models",
+    "Usage": "actors.agents.models",
+    "resolve_model": "actors.agents.models",
+    "Price": "actors.agents.pricing",
+    "BudgetPool": "actors.services.budget",
+    "BudgetSnapshot": "actors.services.budget",
+    "Lease": "actors.services.budget",
+    "Event": "actors.services.bus",
+    "EventBus": "actors.services.bus",
+    "DecisionLog": "actors.services.decisions",
+    "Budget": "actors.services.budget",
+    "RunScope": "actors.services.run",
+    "run": "actors.services.run",
+    "Span": "actors.services.tracing",
+    "Tracer": "actors.services.tracing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'actors' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
