@@ -1,0 +1,162 @@
+"""What the services cost, and one step of a pattern beside the agent frameworks' bare step."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks._spec import Measurement, case, check, define
+
+__all__: list[str] = []
+
+budget = define("budget", "leases", "callboard", {"leases": 10_000, "holders": 100}, ("leases",))
+log = define("log", "records", "callboard", {"records": 5_000, "writers": 100}, ("records",))
+step = define("step", "steps", "callboard", {"steps": 2_000}, ("steps",))
+
+
+@case(budget, "callboard-async")
+def _budget(leases: int, holders: int) -> Measurement:
+    """A hundred holders acquire, charge and return."""
+
+    async def main() -> Measurement:
+        from actors import ActorSystem, BudgetPool
+
+        async with ActorSystem("bench") as system:
+            pool = BudgetPool(usd=1000, system=system)
+            each = max(1, leases // holders)
+
+            async def holder() -> None:
+                for _ in range(each):
+                    async with pool.acquire(max_usd="0.01") as lease:
+                        await lease.charge(usd="0.002")
+
+            began = time.perf_counter()
+            await asyncio.gather(*(holder() for _ in range(holders)))
+            seconds = time.perf_counter() - began
+            snapshot = await pool.snapshot()
+            check(float(snapshot.settled_usd), round(0.002 * each * holders, 9))
+            return Measurement(seconds, each * holders)
+
+    return asyncio.run(main())
+
+
+@case(log, "callboard-async")
+def _log(records: int, writers: int) -> Measurement:
+    """Records that are on the disk when they are acknowledged."""
+
+    async def main(folder: str) -> Measurement:
+        from actors import ActorSystem, DecisionLog
+
+        path = Path(folder) / "decisions.jsonl"
+        async with ActorSystem("bench") as system:
+            decisions = DecisionLog(path, system=system)
+            each = max(1, records // writers)
+
+            async def writer(name: int) -> None:
+                for i in range(each):
+                    await decisions.record(decision="route", writer=name, number=i)
+
+            began = time.perf_counter()
+            await asyncio.gather(*(writer(i) for i in range(writers)))
+            seconds = time.perf_counter() - began
+            await decisions.close()
+        check(len(path.read_bytes().splitlines()), each * writers)
+        return Measurement(seconds, each * writers)
+
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(main(folder))
+
+
+@case(log, "fsync-each", share=0.1)
+def _log_alone(records: int, writers: int) -> Measurement:
+    """One write and one fsync for each record: the disk's limit without grouping."""
+    import os
+
+    with tempfile.NamedTemporaryFile() as file:
+        began = time.perf_counter()
+        for i in range(records):
+            file.write(b'{"decision":"route","number":%d}\n' % i)
+            file.flush()
+            os.fsync(file.fileno())
+        return Measurement(time.perf_counter() - began, records)
+
+
+async def _stage(prompt: str) -> str:
+    return prompt
+
+
+@case(step, "callboard-async")
+def _step(steps: int) -> Measurement:
+    """A stage of a pipeline with budget, decision log and trace on."""
+
+    async def main(folder: Path) -> Measurement:
+        from actors import ActorSystem, BudgetPool, DecisionLog, Tracer, run
+        from patterns import Pipeline, Stage
+
+        stages = 10
+        async with ActorSystem("bench") as system:
+            pool = BudgetPool(usd=1000, system=system)
+            decisions = DecisionLog(folder / "decisions.jsonl", system=system)
+            tracer = Tracer(folder / "trace.jsonl", system=system)
+            pipeline = Pipeline([Stage(f"s{i}", _stage) for i in range(stages)], system=system)
+            runs = max(1, steps // stages)
+            async with run(budget=pool, log=decisions, tracer=tracer):
+                check((await pipeline.run("x")).text, "x")
+                began = time.perf_counter()
+                for _ in range(runs):
+                    result = await pipeline.run("x")
+                seconds = time.perf_counter() - began
+            check(result.text, "x")
+            await decisions.close()
+            await tracer.close()
+        return Measurement(seconds, runs * stages)
+
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(main(Path(folder)))
+
+
+@case(step, "langgraph", share=0.2)
+def _step_langgraph(steps: int) -> Measurement:
+    """A node of a graph, bare."""
+    from typing import TypedDict
+
+    from langgraph.graph import END, START, StateGraph
+
+    class State(TypedDict):
+        text: str
+
+    async def node(state: Any) -> Any:
+        return {"text": state["text"]}
+
+    stages = 10
+    graph = StateGraph(State)
+    previous = START
+    for i in range(stages):
+        graph.add_node(f"s{i}", node)
+        graph.add_edge(previous, f"s{i}")
+        previous = f"s{i}"
+    graph.add_edge(previous, END)
+    compiled = graph.compile()
+
+    async def main() -> Measurement:
+        runs = max(1, steps // stages)
+        await compiled.ainvoke({"text": "x"})
+        began = time.perf_counter()
+        for _ in range(runs):
+            result = await compiled.ainvoke({"text": "x"})
+        seconds = time.perf_counter() - began
+        check(result["text"], "x")
+        return Measurement(seconds, runs * stages)
+
+    return asyncio.run(main())
+
+
+@case(step, "autogen", share=0.2)
+def _step_autogen(steps: int) -> Measurement:
+    """One message to an agent and its answer, bare."""
+    from benchmarks._autogen_agents import run_step
+
+    return Measurement(asyncio.run(run_step(steps)), steps)
