@@ -263,7 +263,7 @@ def _fairness(actors: int, flood: int) -> Measurement:
         began = time.perf_counter()
         for i in range(flood):
             busy.tell(i)
-            if i % (flood // actors) == 0:
+            if i % every == 0:
                 others[i // every % actors].tell(time.perf_counter())
         busy.ask("end")
         while system.stats().waiting:
