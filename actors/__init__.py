@@ -20,6 +20,8 @@ layer 9  agents/                             agents, models, prices
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
+
 from actors._actor import Actor, KeyedTimers
 from actors._clock import Clock, SystemClock
 from actors._context import RunContext, current
@@ -81,10 +83,22 @@ from actors._ref import ActorRef
 from actors._supervision import Backoff, ChildSpec, Supervision
 from actors._system import ActorSystem, current_actor, default_system
 
+# As libraries do: silent until a program says `logger.enable("actors")`.
+logger.disable("actors")
+
 if TYPE_CHECKING:
     from actors.agents._seat import AgentActor, Job
+    from actors.agents._split import split_text
     from actors.agents.agent import Agent, as_agent
-    from actors.agents.models import Message, Model, Reply, Usage, resolve_model
+    from actors.agents.models import (
+        Message,
+        Model,
+        Reply,
+        Usage,
+        estimate_tokens,
+        prompt_tokens,
+        resolve_model,
+    )
     from actors.agents.pricing import Price
     from actors.services.budget import Budget, BudgetPool, BudgetSnapshot, HolderSnapshot, Lease
     from actors.services.bus import Event, EventBus
@@ -183,14 +197,20 @@ __all__ = [
     "current",
     "current_actor",
     "default_system",
+    "estimate_tokens",
     "get_all",
+    "prompt_tokens",
     "resolve_model",
     "run",
+    "split_text",
 ]
 
 # Shipped actors are imported when they are first used: many programs need a few of them, and
 # `import actors` stays quick.
 _LAZY = {
+    "prompt_tokens": "actors.agents.models",
+    "estimate_tokens": "actors.agents.models",
+    "split_text": "actors.agents._split",
     "Summary": "actors.services.tracing",
     "HolderSnapshot": "actors.services.budget",
     "Verification": "actors.services.decisions",

@@ -142,8 +142,7 @@ class AgentActor(Actor):
         reply = to_reply(value, plan.name)
         if plan.price is not None and reply.cost_usd in {None, Decimal(0)} and reply.tokens:
             reply = msgspec.structs.replace(reply, cost_usd=plan.price.cost(reply.usage))
-        meters_itself = "budget" in worker.wants or worker.kind == "runner"
-        if budget is not None and not meters_itself and (reply.tokens or reply.cost_usd):
+        if budget is not None and "budget" not in worker.wants and (reply.tokens or reply.cost_usd):
             await _settle(budget, reply)
         return reply
 

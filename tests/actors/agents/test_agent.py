@@ -311,3 +311,38 @@ async def test_agents_that_nobody_refers_to_any_more_leave_the_system() -> None:
         for _ in range(40):  # the agent and the hand of its sync worker, each
             await asyncio.wait_for(stopped.acquire(), 5)
         assert system.stats().actors == before
+
+
+async def test_a_cancelled_asker_cancels_the_worker_at_the_desk_of_a_concurrent_agent() -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def worker(prompt: str) -> str:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return prompt
+
+    async def ask(agent: Agent) -> Reply:
+        return await agent.run("hang")
+
+    async with ActorSystem() as system:
+        asker = asyncio.create_task(ask(Agent(worker, concurrency=2, system=system)))
+        await asyncio.wait_for(started.wait(), 5)
+        asker.cancel()
+        await asyncio.wait_for(cancelled.wait(), 5)
+        with pytest.raises(asyncio.CancelledError):
+            await asker
+
+
+async def test_an_object_with_run_that_takes_no_budget_is_charged_for_its_reply() -> None:
+    class Runner:
+        async def run(self, prompt: str) -> Reply:
+            return Reply(prompt, Usage(2, 3), Decimal("0.25"))
+
+    async with ActorSystem() as system:
+        pool = BudgetPool(usd=1, system=system)
+        await Agent(Runner(), system=system).run("x", budget=pool)
+        snapshot = await pool.snapshot()
+    assert (snapshot.settled_usd, snapshot.settled_tokens) == (Decimal("0.25"), 5)
