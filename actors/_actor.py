@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar, cast, overload
 
@@ -106,7 +106,7 @@ class Actor(pykka.Actor):
     # -- pykka's attributes ------------------------------------------------------------------
 
     @property
-    def actor_ref(self) -> ActorRef[Self]:  # type: ignore[override]
+    def actor_ref(self) -> ActorRef[Self]:
         """This actor's reference; hand it out instead of `self`."""
         return cast("ActorRef[Self]", self._owner().ref)
 
@@ -277,10 +277,13 @@ def as_spec(
         spec = ChildSpec(what, args, kwargs, name)
     if not issubclass(spec.cls, Actor):
         raise InvalidOption("spawn", spec.cls, "a class derived from actors.Actor")
+    for mailbox in (spec.mailbox, spec.cls.mailbox):
+        if mailbox is not None and not isinstance(mailbox, (Unbounded, Bounded)):
+            raise InvalidOption("mailbox", mailbox, "Unbounded() or Bounded(n)")
     return spec
 
 
-@lru_cache(maxsize=None)
+@cache
 def has_async_hooks(cls: type[Any]) -> bool:
     """Tell whether a hook or a public method of an actor class is `async def`."""
     for base in cls.__mro__:

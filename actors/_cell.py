@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import CoroutineType
 from typing import Any, Final, Protocol, cast
 
@@ -34,10 +34,9 @@ from actors._errors import (
 )
 from actors._future import Future
 from actors._lifecycle import State, advance
-from actors._mailbox import HIGH_WATER, Mailbox
+from actors._mailbox import HIGH_WATER, Mailbox, renew_mailbox_locks
 from actors._messages import (
     ActorRestarted,
-    ActorStarted,
     ActorStopped,
     DeadLetter,
     DeadLetterKind,
@@ -74,6 +73,17 @@ def complete(coroutine: Coroutine[Any, Any, Any]) -> Any:
         "a coroutine of an actor on a thread wants to wait for something; leave `dispatcher` at "
         'None or set it to "loop"'
     )
+
+
+class _KillOrder:
+    """One call of `kill`, until the actor has come to it."""
+
+    __slots__ = ("life", "seen", "wanted")
+
+    def __init__(self, *, wanted: bool) -> None:
+        self.wanted = wanted  # whether it is final; if not, the supervisor decides
+        self.seen = False
+        self.life = 0  # which instance it ended, counted in restarts
 
 
 class _Extras:
@@ -132,11 +142,13 @@ class Cell(Mailbox):
         "children",
         "extras",
         "frame",
+        "heir",
+        "in_turn",
         "instance",
         "interrupted",
         "item",
         "key",
-        "kill_seen",
+        "kill_order",
         "parent",
         "reason",
         "receive",
@@ -174,10 +186,12 @@ class Cell(Mailbox):
         self.reason: Any = None
         self.then = ""  # what follows the end of the instance: "die", "report" or "halt"
         self.stop_wanted = False
-        self.kill_seen = False
-        self.interrupted: Any = (
-            None  # why the running handler is being cancelled: "kill", "request"
-        )
+        self.kill_order: _KillOrder | None = None  # the latest
+        # Invariant: false only while nobody is inside of a turn (though one may be due).
+        self.in_turn = False
+        self.heir: Cell | None = None  # what took this cell's place when it was abandoned
+        # Why the running handler is being cancelled: "kill", "request".
+        self.interrupted: Any = None
         self.was_interrupted = False  # whether the runtime cancelled something during this turn
         self.frame: Any = None  # the task in which an async turn runs
         self.restarts = 0
@@ -224,7 +238,7 @@ class Cell(Mailbox):
         if self.closed:
             event.set()
         else:
-            self.order_notice(lambda: event.set())
+            self.order_notice(event.set)
         return event
 
     def order_notice(self, call: Any) -> None:
@@ -235,22 +249,30 @@ class Cell(Mailbox):
 
     # -- coming to life ----------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Construct the instance on the caller's thread and make the actor run."""
+    def begin(self, announce: Callable[[], object]) -> None:
+        """Construct the instance on the caller's thread and make the actor run.
+
+        Args:
+            announce: called between the two, so that nobody hears of the end before the start.
+        """
         try:
             self._build()
         except BaseException as error:
             # There never was an actor; what was sent to its name by now is answered.
             self.state = State.STOPPING
             self.reason = error
+            if self.children is not None:
+                self.children.stop_all()
+            self._settle_debts()
             self._die()
             raise
+        announce()
         self.state = advance(self.state, State.STARTING)
         if self.spec.cls.on_start is _NO_ON_START:
             self.state = State.RUNNING
             self.suspended = False
         else:
-            self.post(Cell._op_start, None)
+            self.post(Cell._op_start)
         self.release()
 
     def _build(self) -> None:
@@ -261,8 +283,8 @@ class Cell(Mailbox):
         self.instance = instance
         self.receive = instance.on_receive
 
-    async def _op_start(self, restarted: Any) -> None:
-        if self.state is not State.STARTING or self.suspended is False:
+    async def _op_start(self, *, restarted: bool = False) -> None:
+        if self.state is not State.STARTING:
             return
         try:
             result = self.instance.on_start()
@@ -274,8 +296,8 @@ class Cell(Mailbox):
         if self.state is State.STARTING:
             self.state = State.RUNNING
             self.suspended = False
-            if restarted is not None:
-                self.siblings.started(self, restarted)
+            if restarted:
+                self.siblings.started(self)
 
     async def _op_restart(self, reason: Any) -> None:
         if self.state is not State.RESTARTING or self.then == "die":
@@ -283,7 +305,6 @@ class Cell(Mailbox):
         self.state = advance(self.state, State.STARTING)
         self.then = ""
         self.restarts += 1
-        self.kill_seen = False
         self.interrupted = None
         if self.children is not None:
             self.children.reopen()
@@ -293,8 +314,7 @@ class Cell(Mailbox):
         except BaseException as error:  # noqa: BLE001 - likewise
             await self._fail(error)
             return
-        # A normal end has no reason, but "restarted" must not be None.
-        await self._op_start("normal" if reason is None else reason)
+        await self._op_start(restarted=True)
 
     async def _finish_hook(self, result: Any) -> None:
         if type(result) is CoroutineType or hasattr(result, "__await__"):
@@ -314,8 +334,14 @@ class Cell(Mailbox):
 
     # -- turns -------------------------------------------------------------------------------
 
-    def run(self) -> int:
-        """Take a turn on this thread; return how many messages were handled."""
+    def run(self, until: Future[Any] | None = None) -> int:
+        """Take a turn on this thread; return how many messages were handled.
+
+        Args:
+            until: a future after whose answer the turn ends early, because its thread waits for
+                nothing else, and what comes next may block (perhaps until that thread goes on).
+        """
+        self.in_turn = True
         handled = 0
         left = THROUGHPUT
         queue = self.queue
@@ -323,6 +349,8 @@ class Cell(Mailbox):
             pulse = self.pulse
             if self.closed:
                 return handled
+            if until is not None and until._state:  # noqa: SLF001 - one mechanism in two modules
+                break
             if self.control:
                 complete(self._attend())
                 continue
@@ -339,6 +367,8 @@ class Cell(Mailbox):
                     break
                 if type(item) in SPECIAL:
                     handled += self._run_special(item)
+                    if until is not None and until._state:  # noqa: SLF001 - likewise
+                        break
                     continue
                 self.item = item
                 try:
@@ -357,6 +387,7 @@ class Cell(Mailbox):
 
     async def run_async(self) -> int:
         """Take a turn on the event loop; return how many messages were handled."""
+        self.in_turn = True
         handled = 0
         left = THROUGHPUT
         queue = self.queue
@@ -398,6 +429,7 @@ class Cell(Mailbox):
         elif not self.warned and len(self.queue) > HIGH_WATER:
             self.warned = True
             self.system.publish(MailboxHigh(self.ref, self.path, len(self.queue)))
+        self.in_turn = False
         self.release()
 
     def has_work(self) -> bool:
@@ -458,7 +490,7 @@ class Cell(Mailbox):
         try:
             result = self._invoke(message)
             if type(result) is CoroutineType:
-                raise self._unexpected(result)
+                raise self._unexpected(result)  # noqa: TRY301 - handled as what handlers raise
         except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
             return complete(self._not_handled(message, future, error))  # type: ignore[no-any-return]
         else:
@@ -494,9 +526,17 @@ class Cell(Mailbox):
             return 1
         finally:
             self.asked = None
-            self.interrupted = None
+            if self.interrupted == "request":
+                self._forget_interruption()
             if token is not None:
                 RUN.reset(token)
+
+    def _forget_interruption(self) -> None:
+        # The task goes on with other messages, and must not look cancelled to their handlers
+        # (a TaskGroup asks).
+        self.interrupted = None
+        if self.frame is not None and self.frame.cancelling():
+            self.frame.uncancel()
 
     def _answer(self, future: Any, result: Any) -> None:
         if isinstance(future, Future):
@@ -510,9 +550,6 @@ class Cell(Mailbox):
         if _is_cancellation(error) and self.interrupted == "request":
             # Its requester gave it up, which is no failure; the future has its answer already.
             return 1
-        if self.asked is _TAKEN:
-            # The handler raised after it had taken over the reply: that is its answer, too.
-            pass
         if future is None:
             self._dead_letter(message, "failed")
             await self._fail(error)
@@ -526,7 +563,9 @@ class Cell(Mailbox):
                 self.system.late_reply(answer, self.path)
         else:
             future.set_exception((type(answer), answer, answer.__traceback__))
-        if not isinstance(error, Exception) or isinstance(error, self.spec.crash_on):
+        if not isinstance(error, Exception) or isinstance(
+            error, (MemoryError, *self.spec.crash_on)
+        ):
             await self._fail(error)
         return 1
 
@@ -559,9 +598,11 @@ class Cell(Mailbox):
     async def _obey(self, order: StopOrder) -> None:
         if order.future is not None:
             self.more().stops.append(order.future)
-        if self.state >= State.STOPPING:
-            return
-        await self._wind_down(None, "die" if order.wanted else "report")
+        if self.state is State.RESTARTING:
+            if order.wanted:
+                await self._give_up()
+        elif self.state < State.STOPPING:
+            await self._wind_down(None, "die" if order.wanted else "report")
 
     async def _wind_down(self, reason: Any, then: str) -> None:
         """End the instance: the children first, in reverse order, then the hook."""
@@ -569,16 +610,20 @@ class Cell(Mailbox):
         self.then = then
         self.reason = reason
         self.suspended = True
+        self.item = None  # what failed is not for `stash` in the hooks to come
         self.pulse = object()
+        self._cancel_timers()
+        if self.children is not None:
+            self.children.stop_all()  # posts _op_children_gone
+        else:
+            await self._end_instance()
+
+    def _cancel_timers(self) -> None:
         extras = self.extras
         if extras is not None:
             for _, scheduled in extras.timers.values():
                 scheduled.cancel()
             extras.timers.clear()
-        if self.children is not None:
-            self.children.stop_all()  # posts _op_children_gone
-        else:
-            await self._end_instance()
 
     async def _op_children_gone(self) -> None:
         if self.then and self.suspended:
@@ -662,7 +707,9 @@ class Cell(Mailbox):
                 operation, args = control.popleft()
             except IndexError:
                 break
-            if operation is Cell._op_watched:
+            if self.heir is not None:
+                self.heir.post(operation, *args)
+            elif operation is Cell._op_watched:
                 token, watcher = args
                 reason = self.reason if self.reason is not None else "stopped"
                 watcher.post(
@@ -673,6 +720,8 @@ class Cell(Mailbox):
                 )
             elif operation in {Cell._op_await_end, Cell._op_stop} and args[0] is not None:
                 args[0]._resolve(1, value=True)  # noqa: SLF001 - likewise
+            elif operation is Cell._obey and args[0].future is not None:
+                args[0].future._resolve(1, value=True)  # noqa: SLF001 - likewise
         queue = self.queue
         while queue:
             try:
@@ -681,13 +730,20 @@ class Cell(Mailbox):
                 break
             order = _stop_order_in(item)
             if order is not None:
-                if order.future is not None:
+                if self.heir is not None:
+                    self.heir.order_stop(order.future)
+                elif order.future is not None:
                     order.future._resolve(1, value=True)  # noqa: SLF001 - likewise
             else:
                 self.discard(item, "actor_dead")
 
     def discard(self, item: Any, kind: DeadLetterKind = "dropped") -> None:
         """Answer an item that will not be handled, and make it a dead letter."""
+        order = _stop_order_in(item)
+        if order is not None:
+            # Pushed out of a full mailbox: all that was queued before it is gone, so it is due.
+            self.post(Cell._obey, order)
+            return
         message, future, _ = item if type(item) is tuple else (item, None, None)
         if future is not None:
             error: CallboardError
@@ -709,9 +765,15 @@ class Cell(Mailbox):
         if drain and not self.suspended:
             # In its place in the user lane, so that what was queued before it runs.
             self.queue.append(StopOrder(future, wanted=True))
-            self.post(Cell._op_stop, None, True)
+            self.post(Cell._op_stop_queued)
         else:
             self.post(Cell._op_stop, future, drain)
+
+    async def _op_stop_queued(self) -> None:
+        # If it fails before it comes to the order, it is not restarted.
+        self.stop_wanted = True
+        if self.state is State.RESTARTING:
+            await self._give_up()
 
     async def _op_stop(self, future: Future[bool] | None, drain: bool) -> None:
         if future is not None:
@@ -722,8 +784,7 @@ class Cell(Mailbox):
         if self.state is State.RESTARTING:
             await self._give_up()
         elif drain and self.state is State.RUNNING:
-            if future is not None:
-                self.queue.append(StopOrder(None, wanted=True))
+            self.queue.append(StopOrder(None, wanted=True))
         else:
             await self._wind_down(None, "die")
 
@@ -754,49 +815,68 @@ class Cell(Mailbox):
 
     def order_kill(self, *, wanted: bool = True) -> None:
         if self.closed:
+            if self.heir is not None:
+                self.heir.order_kill(wanted=wanted)
             return
-        self.post(Cell._op_kill, wanted)
+        order = self.kill_order = _KillOrder(wanted=wanted)
+        self.post_first(Cell._op_kill, order)
         self.dispatcher.interrupt(self)
-        self.system.timers.call_later(KILL_GRACE, self._abandon, wanted)
+        self.system.timers.call_later(KILL_GRACE, self._abandon, order)
 
-    async def _op_kill(self, wanted: bool) -> None:
-        self.kill_seen = True
+    def kill_pending(self) -> bool:
+        """Tell whether a kill was ordered that the actor has not come to yet."""
+        order = self.kill_order
+        return order is not None and not order.seen
+
+    async def _op_kill(self, order: _KillOrder) -> None:
+        order.seen = True
+        order.life = self.restarts
         self.interrupted = None
         error = ActorKilled(f"{self.path} was killed")
-        for child in self.children.snapshot() if self.children is not None else ():
-            child.order_kill()
+        self._kill_children()
         if self.state is State.RESTARTING:
-            if wanted:
+            if order.wanted:
                 await self._give_up()
         elif self.state < State.STOPPING:
-            await self._wind_down(error, "die" if wanted or self.stop_wanted else "report")
+            await self._wind_down(error, "die" if order.wanted or self.stop_wanted else "report")
 
-    def _abandon(self, wanted: bool, *, again: bool = True) -> None:
+    def _kill_children(self) -> None:
+        for child in self.children.snapshot() if self.children is not None else ():
+            child.order_kill()
+
+    def _abandon(self, order: _KillOrder, *, again: bool = True) -> None:
         """Let the actor count as dead although its handler does not return.
 
         Runs on the timer thread, so it only does what any thread may do: `_die` happens once and
         takes from the lanes item by item. The thread inside the handler finds the cell closed.
         """
-        if self.closed or not self.active.locked():
+        if self.closed or (order.seen and not self._still_ends(order)):
             return
-        if self.kill_seen and again:
-            # It is ending, but slowly, in a hook or with its children: one more grace.
-            self.system.timers.call_later(
-                4 * KILL_GRACE, lambda: self._abandon(wanted, again=False)
-            )
+        later = self.system.timers.call_later
+        if not self.in_turn:
+            # Nobody is stuck in it: its turn is yet to come, behind busy neighbours.
+            later(KILL_GRACE, self._abandon, order)
             return
-        for child in self.children.snapshot() if self.children is not None else ():
-            child.order_kill()
+        if order.seen and again:
+            # It is ending, but slowly, in a hook: one more grace.
+            later(4 * KILL_GRACE, lambda: self._abandon(order, again=False))
+            return
+        self._kill_children()
         self.reason = ActorKilled(f"{self.path} was killed, and abandoned in its handler")
         logger.warning("{} was abandoned: its handler does not return", self.path)
         self.system.abandoned(self.path)
         future = self.asked
         if isinstance(future, Future):
             future._fail(ActorDeadError(f"{self.path} was killed"))  # noqa: SLF001 - likewise
-        if wanted or self.stop_wanted:
+        if order.wanted or self.stop_wanted:
+            self._settle_debts()
             self._die()
         else:
             self._succeed()
+
+    def _still_ends(self, order: _KillOrder) -> bool:
+        """Tell whether the instance that the order ended is still in its last hook."""
+        return self.restarts == order.life and self.instance is not None and bool(self.then)
 
     def _succeed(self) -> None:
         """Put a fresh cell in the place of this abandoned one, and have it restarted."""
@@ -806,20 +886,28 @@ class Cell(Mailbox):
         heir.then = "report"
         heir.reason = self.reason
         heir.restarts = self.restarts
-        heir.extras, self.extras = self.extras, None
         with _death:
             if self.closed:
                 return
+            self.heir = heir
             self.closed = True
-        self.ref._cell = heir  # noqa: SLF001 - likewise
-        self.siblings.replace(heir)
+        # What the old instance still tries, it tries as a dead actor.
+        self.state = State.STOPPED
+        self.pulse = object()
+        self._cancel_timers()
+        heir.extras, self.extras = self.extras, None
+        # Before anybody can send to the heir, or a sender's messages would overtake each other.
         while self.queue:
             try:
                 heir.queue.append(self.queue.popleft())
             except IndexError:
                 break
+        heir._settle_debts()
+        self.ref._cell = heir  # noqa: SLF001 - likewise
+        self.siblings.replace(heir)
         heir.release()
         self.bury()
+        self.freed()
         self.siblings.report(heir, "failure", self.reason)
 
     # -- requests that are given up ----------------------------------------------------------
@@ -828,7 +916,11 @@ class Cell(Mailbox):
         return cast("float", self.system.clock.monotonic())
 
     def expire_at(self, when: float, future: Future[Any]) -> None:
-        self.system.timers.call_later(max(0.0, when - self.now()), future._expire)  # noqa: SLF001
+        seconds = max(0.0, when - self.now())
+        scheduled = self.system.timers.call_later(seconds, future._expire)  # noqa: SLF001
+        # Or a reply would be kept in memory until its deadline.
+        if not future._add_callback(lambda _: scheduled.cancel()):  # noqa: SLF001
+            scheduled.cancel()
 
     def request_given_up(self, future: Future[Any]) -> None:
         if self.asked is future:
@@ -862,6 +954,8 @@ class Cell(Mailbox):
         return tuple(c.ref for c in self.children.snapshot()) if self.children is not None else ()
 
     def end_normally(self) -> None:
+        if self.heir is not None:
+            return  # the end it asks for has come
         self.queue.append(StopOrder(None, wanted=False))
         if self.active.acquire(blocking=False):
             self.dispatcher.submit(self)
@@ -897,7 +991,12 @@ class Cell(Mailbox):
 
     async def _op_terminated(self, token: object, ref: ActorRef[Any], reason: Any) -> None:
         watching = self.more().watching
-        if watching.get(ref) is token:
+        if watching.get(ref) is not token:
+            return
+        if self.state is State.STARTING:
+            # The constructor watched it; on_start comes first, and is in the lane.
+            self.post(Cell._op_terminated, token, ref, reason)
+        elif not self.suspended:
             del watching[ref]
             await self._signal(Terminated(ref, reason))
 
@@ -906,8 +1005,7 @@ class Cell(Mailbox):
 
     async def _signal(self, message: Any) -> None:
         """Hand the actor a message that is not in its user lane."""
-        if self.receive is None:
-            return
+        self.item = message
         try:
             result = self.receive(message)
             if type(result) is CoroutineType:
@@ -916,6 +1014,8 @@ class Cell(Mailbox):
                 await result
         except BaseException as error:  # noqa: BLE001 - as for any told message
             await self._fail(error)
+        finally:
+            self.item = None
 
     def start_timer(self, key: object, message: Any, after: float, every: bool) -> None:
         self.cancel_timer(key)
@@ -939,11 +1039,17 @@ class Cell(Mailbox):
         timers = self.more().timers
         entry = timers.get(key)
         # A replaced or cancelled timer has another token, or none: what it queued is void.
-        if entry is None or entry[0] is not token or self.suspended:
+        if entry is None or entry[0] is not token:
             return
-        del timers[key]
+        if self.state is State.STARTING:
+            # The constructor started it; on_start comes first, and is in the lane.
+            self.post(Cell._op_timer, key, token, message, every)
+            return
+        if every is None:
+            del timers[key]
         await self._signal(message)
-        if every is not None and key not in timers and not self.suspended:
+        # Unless the handler cancelled or replaced it, or failed.
+        if every is not None and timers.get(key) is entry:
             self.start_timer(key, message, every, every=True)
 
     def stash(self) -> None:
@@ -966,6 +1072,13 @@ class Cell(Mailbox):
         if stash:
             self.queue.extendleft(reversed(stash))
             stash.clear()
+
+
+def renew_locks() -> None:
+    """Have locks that nobody holds, in a process that was forked with some that are held."""
+    global _death  # noqa: PLW0603 - see above
+    _death = threading.Lock()
+    renew_mailbox_locks()
 
 
 _NO_ON_START: Any = None

@@ -7,6 +7,7 @@ handler waits, perhaps for the very child that failed. No user code runs in here
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 from collections.abc import Callable
@@ -43,8 +44,8 @@ class Child(Protocol):
     def order_die(self) -> None:
         """End for good; sent to a child that has already ended its instance."""
 
-    def order_kill(self) -> None:
-        """End for good, at once."""
+    def order_kill(self, *, wanted: bool = True) -> None:
+        """End at once: for good if that is wanted, else to be restarted."""
 
 
 class Children:
@@ -56,7 +57,7 @@ class Children:
         describe: returns the supervisor's path, for errors.
         on_escalate: called with the error when the restart window is exceeded.
         on_shut_down: called when significant children have ended (auto_shutdown).
-        on_empty: called once after `stop_all`, when the last child has ended.
+        on_empty: called once for each `stop_all`, when the last child has ended.
     """
 
     __slots__ = (
@@ -69,8 +70,8 @@ class Children:
         "_halted",
         "_halting",
         "_history",
-        "_last_failure",
         "_lock",
+        "_look_at",
         "_members",
         "_next",
         "_on_empty",
@@ -78,9 +79,14 @@ class Children:
         "_on_shut_down",
         "_policy",
         "_queue",
+        "_quiet_since",
+        "_reason",
+        "_starting",
         "_stopping",
         "_timers",
-        "_watching",
+        "_to_halt",
+        "_told",
+        "_wanted_empty",
     )
 
     def __init__(
@@ -106,19 +112,26 @@ class Children:
         self._members: dict[Key, Any] = {}  # in start order
         self._next = 0
         self._closing: bool = False
+        self._wanted_empty = False  # whether `stop_all` was called and on_empty was not
         self._history: tuple[float, ...] = ()
         self._delay = 0.0  # before the next group restart, in seconds
         self._failures = 0
-        self._last_failure: float | None = None
-        self._halting: set[Key] = set()  # told to halt, not yet reported
+        self._quiet_since: float | None = None  # when the last restart was due, on the clock
+        # One after the other, as in a shutdown: the next is told when the one before has halted.
+        self._to_halt: list[Key] = []  # in start order, told from the end
+        self._halting: set[Key] = set()  # those of them that have not halted
+        self._told: Key | None = None  # the one of them that was told last
+        self._reason: Any = None  # why the group is restarted
         self._halted: set[Key] = set()  # without an instance, waiting to be restarted
         self._stopping: Key | None = None  # the one being stopped, of a sequence
         self._queue: list[Key] = []  # to be restarted one after the other, in this order
+        self._starting: Key | None = None  # the one of them that was told to, and does not run yet
         # When the ones that were asked to end have to be gone, on the clock; one timer serves all,
         # so that stopping a million children does not schedule a million calls.
         # Invariant: its keys are members.
         self._deadlines: dict[Key, float] = {}
-        self._watching = False
+        # When the next look at them is due.
+        self._look_at: float | None = None
 
     # -- membership --------------------------------------------------------------------------
 
@@ -156,6 +169,10 @@ class Children:
         with self._lock:
             return list(self._members.values())
 
+    def renew_lock(self) -> None:
+        """Have a lock that nobody holds, in a process that was forked with one that is held."""
+        self._lock = threading.Lock()
+
     def __len__(self) -> int:
         return len(self._members)
 
@@ -165,11 +182,15 @@ class Children:
         """Hear that a child has ended its instance and waits for what becomes of it."""
         after: list[Callable[[], object]] = []
         with self._lock:
+            if self._starting == child.key:
+                self._starting = None
             if self._closing or self._members.get(child.key) is not child:
                 after.append(child.order_die)
             elif child.key in self._halting:
                 # It failed on its own while it was asked to halt: it has halted.
-                self._note_halted(child.key, after, reason)
+                self._halted.add(child.key)
+                self._deadlines.pop(child.key, None)
+                self._no_longer_halting(child.key, after)
             else:
                 self._decide(child, ending, reason, after)
         _call_all(after)
@@ -222,65 +243,93 @@ class Children:
         after: list[Callable[[], object]],
     ) -> None:
         self._queue = [members[i].key for i in decision.restart]
-        for i in reversed(range(len(members))):
-            member = members[i]
-            if i in decision.stop:
-                after.append(member.order_stop)
-            elif i in decision.restart and member.key not in self._halted:
-                self._halting.add(member.key)
-                after.append(member.order_halt)
-                self._watch_over(member, after)
+        self._to_halt = [
+            members[i].key
+            for i in sorted((*decision.restart, *decision.stop))
+            if members[i].key not in self._halted
+        ]
+        self._halting.update(self._to_halt)
         self._delay = delay
-        if not self._halting:
-            self._start_queue(reason, after)
+        self._reason = reason
+        self._halt_more(after)
+
+    def _halt_more(self, after: list[Callable[[], object]]) -> None:
+        """Have the next of the group end, in reverse start order; after the last, restart them."""
+        while self._to_halt and self._to_halt[-1] not in self._halting:
+            self._to_halt.pop()
+        if not self._to_halt:
+            self._told = None
+            self._start_queue(after)
+            return
+        key = self._to_halt[-1]
+        if self._told == key:
+            return
+        self._told = key
+        child = self._members[key]
+        if child.spec.restart == "temporary":
+            after.append(child.order_stop)
+        elif child.spec.shutdown == "brutal_kill":
+            after.append(lambda: child.order_kill(wanted=False))
+        else:
+            after.append(child.order_halt)
+        self._watch_over(child, after)
 
     def _next_delay(self, now: float) -> float:
         backoff = self._policy.backoff
         if backoff is None:
             return 0.0
-        if self._last_failure is not None and now - self._last_failure > backoff.reset_after:
+        if self._quiet_since is not None and now - self._quiet_since > backoff.reset_after:
             self._failures = 0
-        self._last_failure = now
         delay = backoff.delay(self._failures, random.random())  # noqa: S311 - jitter
         self._failures += 1
+        # While it waits it cannot fail, so only the time after that counts as quiet; else a crash
+        # loop that has come to long delays would go back to short ones.
+        self._quiet_since = now + delay
         return delay
 
-    def _note_halted(self, key: Key, after: list[Callable[[], object]], reason: Any) -> None:
+    def _no_longer_halting(self, key: Key, after: list[Callable[[], object]]) -> None:
         self._halting.discard(key)
-        self._halted.add(key)
-        self._deadlines.pop(key, None)
-        if not self._halting:
-            self._start_queue(reason, after)
+        if self._told == key:
+            self._told = None
+        self._halt_more(after)
 
-    def _start_queue(self, reason: Any, after: list[Callable[[], object]]) -> None:
+    def _start_queue(self, after: list[Callable[[], object]]) -> None:
         delay = self._delay
         if delay:
-            after.append(lambda: self._timers.call_later(delay, self._start_next, reason))
+            after.append(lambda: self._timers.call_later(delay, self._start_next))
         else:
-            after.append(lambda: self._start_next(reason))
+            after.append(self._start_next)
 
-    def _start_next(self, reason: Any) -> None:
+    def _start_next(self) -> None:
         child = None
+        reason = self._reason
         with self._lock:
             while self._queue and not self._closing and not self._halting:
                 key = self._queue[0]
+                if key == self._starting:
+                    return
                 child = self._members.get(key)
                 if child is not None and key in self._halted:
+                    # From here on it is no longer at rest: should another member fail now, this
+                    # one has to be halted again.
+                    self._halted.discard(key)
+                    self._starting = key
                     break
                 self._queue.pop(0)
                 child = None
         if child is not None:
             child.order_restart(reason)
 
-    def started(self, child: Child, reason: Any) -> None:
+    def started(self, child: Child) -> None:
         """Hear that a restarted child runs; start the next one of its group."""
         with self._lock:
-            self._halted.discard(child.key)
+            if self._starting == child.key:
+                self._starting = None
             if self._queue and self._queue[0] == child.key:
                 self._queue.pop(0)
             more = bool(self._queue)
         if more:
-            self._start_next(reason)
+            self._start_next()
 
     def ended(self, child: Child) -> None:
         """Hear that a child is dead; it leaves the tree."""
@@ -290,13 +339,16 @@ class Children:
                 return
             del self._members[child.key]
             self._deadlines.pop(child.key, None)
+            if self._starting == child.key:
+                self._starting = None
             self._halted.discard(child.key)
-            if child.key in self._halting:
-                self._halting.discard(child.key)
-                if not self._halting:
-                    self._start_queue(None, after)
             if self._closing:
                 self._stop_more(after)
+            elif child.key in self._halting:
+                self._no_longer_halting(child.key, after)
+            elif self._queue and self._queue[0] == child.key:
+                # It was stopped while the others wait for it to be restarted.
+                after.append(self._start_next)
         _call_all(after)
 
     # -- stopping ----------------------------------------------------------------------------
@@ -305,32 +357,39 @@ class Children:
         """Stop the children in reverse start order; `on_empty` is called when all are dead."""
         after: list[Callable[[], object]] = []
         with self._lock:
+            self._wanted_empty = True
             if not self._closing:
                 self._begin_closing(after)
             elif not self._members:
-                after.append(self._on_empty)
+                self._stop_more(after)
         _call_all(after)
 
     def reopen(self) -> None:
         """Take children in again, after the owner was restarted; the window starts afresh."""
         with self._lock:
             self._closing = False
+            self._wanted_empty = False
             self._stopping = None
             self._history = ()
-            self._halting.clear()
             self._halted.clear()
-            self._queue.clear()
 
     def _begin_closing(self, after: list[Callable[[], object]]) -> None:
         self._closing = True
         self._queue.clear()
         for key in self._halting:
             self._deadlines.pop(key, None)
+        self._halting.clear()
+        self._to_halt.clear()
+        self._told = None
+        self._starting = None
         self._stop_more(after)
 
     def _stop_more(self, after: list[Callable[[], object]]) -> None:
         if not self._members:
-            after.append(self._on_empty)
+            if self._wanted_empty:
+                # Not once more for a second caller, who would end his instance twice.
+                self._wanted_empty = False
+                after.append(self._on_empty)
             return
         last = self._members[next(reversed(self._members))]
         if self._stopping == last.key:
@@ -347,9 +406,13 @@ class Children:
         seconds = child.spec.shutdown
         if seconds is None or seconds == "brutal_kill":
             return
-        self._deadlines[child.key] = self._clock.monotonic() + seconds
-        if not self._watching:
-            self._watching = True
+        when = self._deadlines[child.key] = self._clock.monotonic() + seconds
+        self._look_by(when, seconds, after)
+
+    def _look_by(self, when: float, seconds: float, after: list[Callable[[], object]]) -> None:
+        # The look that is due may be a minute away, and this child be allowed a second.
+        if self._look_at is None or when < self._look_at:
+            self._look_at = when
             after.append(lambda: self._timers.call_later(seconds, self._look_after))
 
     def _look_after(self) -> None:
@@ -359,11 +422,14 @@ class Children:
             late = [key for key, when in self._deadlines.items() if when <= now]
             for key in late:
                 del self._deadlines[key]
-                after.append(self._members[key].order_kill)
-            self._watching = bool(self._deadlines)
+                child = self._members[key]
+                # One that was to be restarted with its group still is.
+                wanted = key not in self._halting or child.spec.restart == "temporary"
+                after.append(functools.partial(child.order_kill, wanted=wanted))
+            self._look_at = None
             if self._deadlines:
-                soon = min(self._deadlines.values()) - now
-                after.append(lambda: self._timers.call_later(soon, self._look_after))
+                soon = min(self._deadlines.values())
+                self._look_by(soon, soon - now, after)
         _call_all(after)
 
 

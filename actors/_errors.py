@@ -26,6 +26,7 @@ CallboardError
 ├── LogError                              the decision log
 │   ├── LogCorrupt                        its file is damaged beyond a torn tail
 │   └── LogClosed                         it was closed
+├── TraceError                            the file of a tracer cannot be opened or written
 ├── NoHandler (LookupError)               nobody is subscribed to an emitted topic
 └── ModelError                            a call to a model failed
     ├── ModelUnavailable                  refused, unreachable or a server error: may pass
@@ -75,6 +76,7 @@ __all__ = [
     "StashOverflow",
     "SystemStopped",
     "Timeout",
+    "TraceError",
     "UnexpectedCoroutine",
     "UnknownModel",
     "UnusableReply",
@@ -86,7 +88,7 @@ class CallboardError(Exception):
     """The root of the tree: catch this to catch everything callboard raises itself."""
 
 
-class InvalidOption(CallboardError, ValueError):
+class InvalidOption(CallboardError, ValueError):  # noqa: N818
     """An option has a value that cannot work.
 
     Attributes:
@@ -109,7 +111,7 @@ class UnknownModel(InvalidOption):
         super().__init__("model", spec, expected)
 
 
-class MissingExtra(CallboardError, ImportError):
+class MissingExtra(CallboardError, ImportError):  # noqa: N818
     """A feature needs an optional dependency that is not installed.
 
     Attributes:
@@ -265,7 +267,10 @@ class BudgetExceeded(CallboardError):  # noqa: N818
         unit: "usd" or "tokens".
         cap, settled, reserved, asked: amounts in that unit (USD as Decimal, tokens as int).
         pool: name of the pool or lease whose cap it is.
+        reply: the reply that was paid for, when settling its price raised this; else None.
     """
+
+    reply: object = None
 
     def __init__(
         self, *, unit: str, cap: object, settled: object, reserved: object, asked: object, pool: str
@@ -300,6 +305,10 @@ class LogCorrupt(LogError):  # noqa: N818
 
 class LogClosed(LogError):  # noqa: N818
     """The decision log was closed and takes no more records."""
+
+
+class TraceError(CallboardError):
+    """The file of a tracer cannot be opened or written; the traced work goes on."""
 
 
 class NoHandler(CallboardError, LookupError):  # noqa: N818
@@ -351,7 +360,7 @@ class InvalidOutput(ModelError, ValueError):  # noqa: N818
     """The answer is not what was asked for: nonsense, or not of the schema."""
 
 
-class UnusableReply(InvalidOutput):  # noqa: N818
+class UnusableReply(InvalidOutput):
     """The answer arrived and was paid for, but is not what was asked for.
 
     Attributes:

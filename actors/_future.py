@@ -8,6 +8,7 @@ late reply becomes a dead letter instead of an error.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import sys
 import threading
@@ -95,7 +96,7 @@ class Future(pykka.Future[T], Generic[T]):
     It is also a `pykka.Future`, with `map`, `filter`, `join`, `reduce` and `set_get_hook`.
     """
 
-    __slots__ = ("_callbacks", "_lock", "_requestee", "_state", "_value", "_when")
+    __slots__ = ("_callbacks", "_lock", "_requestee", "_state", "_value", "_waiters", "_when")
 
     # Shadows the instance attribute that pykka's constructor would set.
     _get_hook: Any = None
@@ -108,6 +109,7 @@ class Future(pykka.Future[T], Generic[T]):
         self._state = _PENDING
         self._value: Any = None
         self._callbacks: list[Callable[[Future[T]], object]] | None = None
+        self._waiters = 0
         self._requestee: Requestee | None = None
         self._when: float | None = None
 
@@ -205,24 +207,30 @@ class Future(pykka.Future[T], Generic[T]):
         else:
             self._notify(callback)
 
-    def _add_callback(self, callback: Callable[[Future[T]], object]) -> bool:
+    def _add_callback(
+        self, callback: Callable[[Future[T]], object], *, waits: bool = False
+    ) -> bool:
         with self._lock:
             if self._state:
                 return False
+            self._waiters += waits
             if self._callbacks is None:
                 self._callbacks = [callback]
             else:
                 self._callbacks.append(callback)
             return True
 
-    def _drop_callback(self, callback: Callable[[Future[T]], object]) -> bool:
-        """Take a callback out; tell whether nobody else is interested in the answer."""
+    def _drop_waiter(self, callback: Callable[[Future[T]], object]) -> bool:
+        """Take out the callback of one who waited; tell whether nobody else waits.
+
+        Those who only listen (`add_done_callback`) do not count: the runtime does so itself.
+        """
         with self._lock:
             if self._callbacks is None:
                 return False
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
-            return not self._callbacks
+            self._waiters -= 1
+            self._callbacks.remove(callback)
+            return not self._waiters
 
     def _result(self) -> T:
         if self._state == _VALUE:
@@ -261,7 +269,7 @@ class Future(pykka.Future[T], Generic[T]):
         def arrived(_: Future[T]) -> None:
             arrival.release()
 
-        if not self._add_callback(arrived):
+        if not self._add_callback(arrived, waits=True):
             return
         wait, expires = timeout, False
         if self._when is not None and self._requestee is not None:
@@ -280,7 +288,7 @@ class Future(pykka.Future[T], Generic[T]):
         finally:
             if worker is not None:
                 worker.after_block()
-        self._drop_callback(arrived)
+        self._drop_waiter(arrived)
         if expires:
             self._expire()
         elif self._state == _PENDING:
@@ -314,7 +322,7 @@ class Future(pykka.Future[T], Generic[T]):
                 if not loop.is_closed():
                     raise
 
-        if not self._add_callback(arrived):
+        if not self._add_callback(arrived, waits=True):
             return
         timer = None
         if self._when is not None and self._requestee is not None:
@@ -323,7 +331,7 @@ class Future(pykka.Future[T], Generic[T]):
             yield from waiter.__await__()
         except asyncio.CancelledError:
             # As with asyncio's futures, cancelling the only one who waits cancels the work.
-            if self._drop_callback(arrived):
+            if self._drop_waiter(arrived):
                 self.cancel()
             raise
         finally:
@@ -389,6 +397,8 @@ class _Derived(Future[T]):
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 try:
                     source.get(timeout=left)
+                except WouldBlockLoop:
+                    raise  # this call failed, not the source
                 except pykka.Timeout:
                     if deadline is not None and time.monotonic() >= deadline:
                         raise Timeout(timeout or 0.0) from None
@@ -410,8 +420,10 @@ class _Derived(Future[T]):
         else:
             self._resolve(_VALUE, value)
 
-    def _add_callback(self, callback: Callable[[Future[T]], object]) -> bool:
-        if not super()._add_callback(callback):
+    def _add_callback(
+        self, callback: Callable[[Future[T]], object], *, waits: bool = False
+    ) -> bool:
+        if not super()._add_callback(callback, waits=waits):
             return False
         if not self._sources:
             return True
@@ -426,10 +438,11 @@ class _Derived(Future[T]):
                 self._compute()
 
         for source in self._sources:
-            if isinstance(source, Future):
+            if isinstance(source, Future) and source._get_hook is None:  # noqa: SLF001
                 source.add_done_callback(arrived)
             else:
-                missing[0] -= 1
+                # It does not tell when it is done, so a thread has to ask for it.
+                threading.Thread(target=_fetch, args=(source, arrived), daemon=True).start()
         return True
 
     def cancel(self) -> bool:
@@ -437,6 +450,12 @@ class _Derived(Future[T]):
             if isinstance(source, Future):
                 source.cancel()
         return super().cancel()
+
+
+def _fetch(source: pykka.Future[Any], then: Callable[[Any], None]) -> None:
+    with contextlib.suppress(BaseException):
+        source.get()
+    then(source)
 
 
 def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:

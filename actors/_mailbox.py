@@ -11,6 +11,7 @@ item to one of them only) and answers it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections import deque
@@ -22,7 +23,16 @@ import msgspec
 from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop
 from actors._future import Future, _get_running_loop, blocking
 
-__all__ = ["HIGH_WATER", "Bounded", "Dispatcher", "Mailbox", "Overflow", "Tally", "Unbounded"]
+__all__ = [
+    "HIGH_WATER",
+    "Bounded",
+    "Dispatcher",
+    "Mailbox",
+    "Overflow",
+    "Tally",
+    "Unbounded",
+    "renew_mailbox_locks",
+]
 
 HIGH_WATER = 10_000
 """Waiting messages at which an unbounded mailbox publishes one warning."""
@@ -105,6 +115,8 @@ class _Bounds:
         # Invariant: appends to the user lane of a bounded mailbox happen under this lock, so its
         # length never passes the capacity; the reader only makes it shorter.
         self.lock = threading.Lock()
+        # Invariant: changes under `lock`. Who registers here looks at the queue once more before
+        # it sleeps; who makes room looks here afterwards.
         self.waiters: deque[threading.Lock] = deque()
 
 
@@ -164,6 +176,17 @@ class Mailbox:
         if control is None:
             control = self._open_control()
         control.append((operation, args))
+        self._posted()
+
+    def post_first(self, operation: Any, *args: Any) -> None:
+        """Put in front of the control lane, for what cannot wait (a kill)."""
+        control = self.control
+        if control is None:
+            control = self._open_control()
+        control.appendleft((operation, args))
+        self._posted()
+
+    def _posted(self) -> None:
         self.pulse = object()
         if self.active.acquire(False):
             self.dispatcher.submit(self)
@@ -178,11 +201,12 @@ class Mailbox:
             return self.control
 
     def _put_bounded(self, bounds: _Bounds, item: Any) -> bool:
-        """Append if there is room; tell whether the item was appended."""
+        """Append as the policy has it; tell whether there may be something for the reader to do."""
         dropped: Any = None
         while True:
             with bounds.lock:
-                if len(self.queue) < bounds.capacity:
+                # A dead mailbox takes everything, to have it answered.
+                if len(self.queue) < bounds.capacity or self.closed:
                     self.count_sent()
                     self.queue.append(item)
                     return True
@@ -201,14 +225,7 @@ class Mailbox:
                 room = threading.Lock()
                 room.acquire()
                 bounds.waiters.append(room)
-            if self.closed:
-                return True
-            # The reader may have made room between our look and our registration.
-            if len(self.queue) >= bounds.capacity:
-                with blocking():
-                    room.acquire()
-            elif not room.acquire(blocking=False):
-                self.freed()
+            self._wait_for_room(bounds, room)
         if bounds.overflow == "drop_old":
             self.discard(dropped)
             return True
@@ -224,16 +241,35 @@ class Mailbox:
             return False
         raise error
 
+    def _wait_for_room(self, bounds: _Bounds, room: threading.Lock) -> None:
+        # The reader may have made room, or have died, between our look and our registration.
+        if len(self.queue) >= bounds.capacity and not self.closed:
+            try:
+                with blocking():
+                    room.acquire()
+            except BaseException:
+                # Ctrl-C: the call that may have come for us is for the next one.
+                self._withdraw(bounds, room)
+                self.freed()
+                raise
+        else:
+            self._withdraw(bounds, room)
+
+    def _withdraw(self, bounds: _Bounds, room: threading.Lock) -> None:
+        # Or a call would be wasted on nobody, and the sender behind would sleep on.
+        with bounds.lock, contextlib.suppress(ValueError):
+            bounds.waiters.remove(room)
+
     def freed(self) -> None:
         """Wake senders that wait for room; called by the reader after it took messages out."""
         bounds = self.bounds
-        if bounds is None:
+        if bounds is None or not bounds.waiters:
             return
-        for _ in range(max(1, bounds.capacity - len(self.queue))):
-            try:
-                bounds.waiters.popleft().release()
-            except IndexError:
-                return
+        with bounds.lock:
+            waiters = bounds.waiters
+            calls = len(waiters) if self.closed else max(1, bounds.capacity - len(self.queue))
+            for _ in range(min(calls, len(waiters))):
+                waiters.popleft().release()
 
     def release(self) -> None:
         """End the reader's turn; if there is more to read, have it scheduled again."""
@@ -262,3 +298,9 @@ class Mailbox:
 
 
 _open_control_lock = threading.Lock()
+
+
+def renew_mailbox_locks() -> None:
+    """Have locks that nobody holds, in a process that was forked with some that are held."""
+    global _open_control_lock  # noqa: PLW0603 - the one lock of this module
+    _open_control_lock = threading.Lock()

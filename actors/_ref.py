@@ -99,6 +99,11 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         """The last part of the path."""
         return cast("str", self._cell.name)
 
+    @property
+    def system(self) -> Any:
+        """The system the actor lives in."""
+        return self._cell.system
+
     def __str__(self) -> str:
         return f"{self.actor_class.__name__} ({self.path})"
 
@@ -222,7 +227,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             cell.count_sent()
             cell.queue.append(item)
             if cell.active.acquire(False):
-                cell.dispatcher.run_here(cell)
+                cell.dispatcher.run_here(cell, future)
             if cell.closed:
                 cell.bury()
         else:

@@ -77,8 +77,9 @@ class Backoff(msgspec.Struct, frozen=True):
             raise InvalidOption("Backoff.min", self.min, "seconds above zero")
         if self.max < self.min:
             raise InvalidOption("Backoff.max", self.max, f"at least min ({self.min:g})")
-        if not 0 <= self.factor <= 1:
-            raise InvalidOption("Backoff.factor", self.factor, "a number from 0 to 1")
+        factor: object = self.factor
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 <= factor <= 1:
+            raise InvalidOption("Backoff.factor", factor, "a number from 0 to 1")
 
     def delay(self, failures: int, random: float) -> float:
         """Return the seconds to wait before a restart, after `failures` earlier ones.
@@ -124,6 +125,9 @@ class Supervision(msgspec.Struct, frozen=True):
         _seconds("period", self.period)
         if self.period <= 0:
             raise InvalidOption("period", self.period, "seconds above zero")
+        backoff: object = self.backoff
+        if backoff is not None and not isinstance(backoff, Backoff):
+            raise InvalidOption("backoff", backoff, "a Backoff, or None")
 
 
 class ChildSpec(msgspec.Struct, frozen=True):
@@ -164,6 +168,11 @@ class ChildSpec(msgspec.Struct, frozen=True):
         name: object = self.name
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise InvalidOption("name", self.name, "a non-empty string without '/'")
+        crash_on: object = self.crash_on
+        if not isinstance(crash_on, tuple) or not all(
+            isinstance(kind, type) and issubclass(kind, BaseException) for kind in crash_on
+        ):
+            raise InvalidOption("crash_on", crash_on, "a tuple of exception types")
         if self.significant and self.restart == "permanent":
             raise InvalidOption(
                 "significant", self.significant, "False for a permanent child, which never ends"

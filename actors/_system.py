@@ -21,13 +21,13 @@ import pykka
 from loguru import logger
 
 from actors._actor import Actor, as_spec, has_async_hooks
-from actors._cell import Cell, bind_defaults
+from actors._cell import Cell, bind_defaults, renew_locks
 from actors._children import Children
 from actors._clock import Clock, SystemClock
 from actors._dispatch._loop import CELL, LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
-from actors._errors import ForkedSystem, InvalidOption, SystemStopped, WouldBlockLoop
+from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
 from actors._events import DeadLetterReport, Events
 from actors._future import Future, _get_running_loop, local
 from actors._mailbox import Dispatcher, Tally
@@ -49,6 +49,9 @@ __all__ = ["ActorSystem", "current_actor", "default_system"]
 A = TypeVar("A", bound=Actor)
 
 bind_defaults(Actor)
+
+# A library is silent until it is asked: `logger.enable("actors")`.
+logger.disable("actors")
 
 _names = itertools.count(1)
 _all_systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
@@ -171,7 +174,10 @@ class ActorSystem:
             BaseException: what the actor's constructor raised.
         """
         assert self._user.children is not None  # noqa: S101 - set by the constructor
-        return self.spawn_under(self._user.children, as_spec(what, args, name, kwargs), self._user)
+        spec = as_spec(what, args, name, kwargs)
+        if spec.name == "system":
+            raise NameTaken("system", "/")  # there live the services
+        return self.spawn_under(self._user.children, spec, self._user)
 
     def spawn_service(
         self, what: type[A] | ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
@@ -181,7 +187,9 @@ class ActorSystem:
         assert children is not None  # noqa: S101 - set by the constructor
         return self.spawn_under(children, as_spec(what, args, name, kwargs), self._services)
 
-    def spawn_under(self, children: Children, spec: ChildSpec, parent: Any) -> ActorRef[Any]:
+    def spawn_under(
+        self, children: Children, spec: ChildSpec, parent: Any, *, register: bool = False
+    ) -> ActorRef[Any]:
         """Start an actor among the given children; what `spawn` of systems and actors ends in."""
         if self._forked:
             raise ForkedSystem(self.name)
@@ -191,21 +199,23 @@ class ActorSystem:
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
             )
         self._born.add()
-        cell.begin()
-        self.events.publish(ActorStarted(cell.ref, cell.path))
+
+        def announce() -> None:
+            if register:
+                with self._lock:
+                    self._registered.add(cell)
+                pykka.ActorRegistry.register(cell.ref)
+            self.events.publish(ActorStarted(cell.ref, cell.path))
+
+        cell.begin(announce)
         return cell.ref
 
     def _start_unsupervised(
         self, cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ActorRef[Any]:
-        spec = ChildSpec(cls, args, kwargs, restart="temporary", shutdown=None)
-        ref = self.spawn(spec)
-        with self._lock:
-            self._registered.add(ref._cell)  # noqa: SLF001 - a reference and its cell are one
-        pykka.ActorRegistry.register(ref)
-        if not ref.is_alive():
-            self._unregister(ref._cell)  # noqa: SLF001 - likewise
-        return ref
+        assert self._user.children is not None  # noqa: S101 - set by the constructor
+        spec = as_spec(ChildSpec(cls, args, kwargs, restart="temporary"), (), None, {})
+        return self.spawn_under(self._user.children, spec, self._user, register=True)
 
     def dispatcher_for(self, spec: ChildSpec) -> Dispatcher:
         """Return what will run an actor of that specification.
@@ -318,7 +328,9 @@ class ActorSystem:
         self._dead.add()
         if self._stopping is None:
             self._report_dead.note(letter)
-        self.events.publish(letter)
+        # A subscriber that loses what it is told of dead letters would be told so for ever.
+        if type(letter.message) is not DeadLetter:
+            self.events.publish(letter)
 
     def late_reply(self, reply: Any, target: str) -> None:
         """Publish a reply that nobody waits for any more."""
@@ -458,13 +470,17 @@ class ActorSystem:
         def refuse(*_: Any) -> Any:
             raise ForkedSystem(self.name)
 
+        self._lock = threading.Lock()
         self._pool.submit = refuse
         if self._loop is not None:
             self._loop.submit = refuse
         for root in (self._user, self._services):
             for cell in _all_below(root):
-                # Whatever is sent is counted first, so this is where it gets its error.
+                # Whatever is sent is counted first, so this is where it gets its error; and an
+                # order, when it wants to schedule a turn that nobody was in the middle of.
                 cell.count_sent = refuse
+                cell.dispatcher.submit = refuse
+                cell.active = threading.Lock()
 
 
 async def _settled(future: Future[Any]) -> None:
@@ -493,6 +509,10 @@ def _living(node: Any) -> list[Cell]:
 
 
 def _all_below(node: Any) -> list[Cell]:
+    if node.children is None:
+        return []
+    # Only used in a forked process, where nobody will ever release a lock that was held.
+    node.children.renew_lock()
     cells = _living(node)
     for cell in list(cells):
         cells.extend(_all_below(cell))
@@ -547,6 +567,9 @@ def _stop_default_system() -> None:
 
 
 def _after_fork() -> None:
+    global _default_lock  # noqa: PLW0603 - whoever held it stayed in the parent
+    _default_lock = threading.Lock()
+    renew_locks()
     for system in list(_all_systems):
         system._after_fork_in_child()  # noqa: SLF001 - same module
 

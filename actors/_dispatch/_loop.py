@@ -47,9 +47,11 @@ class LoopDispatcher:
         # one, and whoever appends after it began schedules the next.
         self._pump_due = threading.Lock()
         # Invariant: all below is used on the loop's thread only.
-        self._spare: list[asyncio.Future[None]] = []
+        self._spare: list[tuple[asyncio.Future[None], asyncio.Task[None]]] = []
         self._drivers: set[asyncio.Task[None]] = set()
-        self._waking = 0
+        # Invariant: the drivers that were sent for and have not come yet. One that somebody else
+        # cancels on its way leaves here when it ends, or no other would be sent for ever again.
+        self._waking: set[asyncio.Task[None]] = set()
         self._closed = False
         self.handled = 0
         self.submit: Callable[[Any], None] = self._submit
@@ -75,16 +77,22 @@ class LoopDispatcher:
         self._pump_due.release()
         if not self._ready or self._waking:
             return
-        self._waking += 1
         while self._spare:
-            parked = self._spare.pop()
+            parked, task = self._spare.pop()
             if not parked.done():
+                self._waking.add(task)
                 parked.set_result(None)
                 return
         # In an empty context: a driver must not inherit the run of whoever caused it.
         task = self.loop.create_task(self._drive(), context=contextvars.Context())
         self._drivers.add(task)
-        task.add_done_callback(self._drivers.discard)
+        self._waking.add(task)
+        task.add_done_callback(self._driver_ended)
+
+    def _driver_ended(self, task: asyncio.Task[None]) -> None:
+        self._drivers.discard(task)
+        self._waking.discard(task)
+        self._resume_pump()
 
     async def _drive(self) -> None:
         me = asyncio.current_task()
@@ -92,7 +100,7 @@ class LoopDispatcher:
         ready = self._ready
         cell: Any
         while True:
-            self._waking -= 1
+            self._waking.discard(me)
             for _ in range(TURNS_PER_STEP):
                 try:
                     cell = ready.popleft()
@@ -119,7 +127,7 @@ class LoopDispatcher:
                 self._resume_pump()
                 return
             parked = self.loop.create_future()
-            self._spare.append(parked)
+            self._spare.append((parked, me))
             self._resume_pump()
             await parked
 
@@ -157,9 +165,13 @@ class LoopDispatcher:
 
     def _interrupt(self, cell: Any, future: Any) -> None:
         task = cell.frame
-        if task is None or task is asyncio.current_task(self.loop):
+        # Each may be over by now, and what runs be the next message, or the next instance.
+        due = cell.kill_pending() if future is None else cell.asked is future
+        if task is None or not due:
             return
-        if future is not None and cell.asked is not future:
+        if task is asyncio.current_task(self.loop):
+            # It was ordered by the handler itself; its next await is the first chance.
+            self.loop.call_soon(self._interrupt, cell, future)
             return
         cell.interrupted = "kill" if future is None else "request"
         cell.was_interrupted = True
@@ -170,7 +182,7 @@ class LoopDispatcher:
     async def close(self) -> None:
         """Let all drivers end; handlers that are still suspended are cancelled."""
         self._closed = True
-        for parked in self._spare:
+        for parked, _ in self._spare:
             if not parked.done():
                 parked.set_result(None)
         self._spare.clear()

@@ -108,8 +108,8 @@ class Pool:
                 self.submit = self._ready.put
         self._ready.put(cell)
 
-    def run_here(self, cell: Any) -> None:
-        """Give the mailbox a turn on this thread, which has nothing else to do than wait for it."""
+    def run_here(self, cell: Any, future: Any) -> None:
+        """Give the mailbox a turn on this thread, which has nothing to do but wait for `future`."""
         worker = local.worker
         if worker is None:
             worker = local.worker = _Worker(None)
@@ -121,7 +121,7 @@ class Pool:
         # What else waits in the mailbox is not part of this thread's run.
         token = RUN.set(None) if RUN.get() is not None else None
         try:
-            for _ in range(cell.run()):
+            for _ in range(cell.run(future)):
                 self._handled_inline()
         finally:
             worker.depth -= 1
@@ -191,7 +191,7 @@ class Pool:
     def _park(self, me: _Worker) -> bool:
         """Wait to be called; False means to end the thread."""
         with self._lock:
-            if self._holder is me:
+            if self._holder is me or me.helping:
                 return True
             if not self._closed:
                 self._parked.append(me)

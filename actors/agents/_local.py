@@ -198,9 +198,12 @@ async def _result(future: Future[T], timeout: float | None) -> T:  # noqa: ASYNC
     Not `asyncio.timeout`: that needs a task, and a handler may be stepped without one.
     """
     waiter = asyncio.wrap_future(future)
-    done, _ = await asyncio.wait({waiter}, timeout=timeout)
-    if not done:
+    try:
+        done, _ = await asyncio.wait({waiter}, timeout=timeout)
+    finally:
+        # Else what it ends with when nobody awaits it any more is reported as an oversight.
         waiter.cancel()
+    if not done:
         raise TimeoutError
     return waiter.result()
 

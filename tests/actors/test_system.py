@@ -1,0 +1,533 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from loguru import logger
+
+import actors
+from actors import (
+    Actor,
+    ActorDeadError,
+    ActorStarted,
+    ActorStopped,
+    ActorSystem,
+    ChildSpec,
+    DeadLetter,
+    InvalidOption,
+    MailboxHigh,
+    ShutdownReport,
+    SystemStopped,
+    TreeNode,
+    WouldBlockLoop,
+)
+from actors._clock import SystemClock
+from actors._events import DeadLetterReport
+
+
+class Call(Actor):
+    """Calls what it is sent, with itself."""
+
+    def on_receive(self, message):
+        return message(self)
+
+
+class Ends(Actor):
+    def __init__(self, log, name, *children):
+        self.log, self.own = log, name
+        for child in children:
+            self.spawn(Ends, log, *child) if isinstance(child, tuple) else self.spawn(
+                Ends, log, child
+            )
+
+    def on_stop(self):
+        self.log.append(self.own)
+
+
+class EndsOnLoop(Ends):
+    async def on_stop(self):
+        await asyncio.sleep(0)
+        self.log.append(self.own)
+
+
+# -- looking -----------------------------------------------------------------------------------------
+
+
+def test_an_actor_is_found_by_its_path(system):
+    team = system.spawn(Call, name="team")
+    writer = team.ask(lambda me: me.spawn(Call, name="writer"))
+    unnamed = team.ask(lambda me: me.spawn(Call))
+    service = system.spawn_service(Call, name="budget")
+    assert system.find("/team") == team
+    assert system.find("/team/writer") == writer
+    assert system.find(unnamed.path) == unnamed
+    assert system.find("/system/budget") == service
+    for nowhere in ("/", "", "/nobody", "/team/nobody", "/team/writer/child", "/team/call-x"):
+        assert system.find(nowhere) is None
+
+
+def test_the_tree_shows_who_lives_where(system):
+    team = system.spawn(Call, name="team")
+    team.ask(lambda me: me.spawn(Call, name="writer") and None)
+    system.spawn_service(Call, name="budget")
+    node = system.tree()
+    assert (node.path, node.kind, node.state) == ("/", "ActorSystem", "running")
+    first, services = node.children
+    assert first == TreeNode(
+        "/team", "Call", "running", 0, 0, (TreeNode("/team/writer", "Call", "running", 0, 0),)
+    )
+    assert services.path == "/system"
+    assert [child.path for child in services.children] == ["/system/budget"]
+
+
+def test_the_statistics_balance_at_every_reading(system, settled):
+    ref = system.spawn(Call)
+    readings = []
+    done = threading.Event()
+
+    def read():
+        while not done.is_set():
+            readings.append(system.stats())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(5000):
+        ref.tell(lambda me: None)
+    settled(system)
+    done.set()
+    reader.join(20)
+    for stats in readings:
+        assert stats.sent == stats.handled + stats.dead + stats.waiting
+        assert stats.waiting >= 0
+    final = system.stats()
+    assert (final.sent, final.handled, final.waiting) == (5000, 5000, 0)
+
+
+def test_actors_and_services_are_counted_while_they_live(system):
+    assert system.stats().actors == 0
+    ref = system.spawn(Call)
+    system.spawn_service(Call)
+    assert system.stats().actors == 2
+    ref.stop()
+    assert system.stats().actors == 1
+
+
+def test_health_says_whether_it_lives_and_takes_work():
+    with ActorSystem("probe") as system:
+        assert system.health() == actors.Health(live=True, ready=True, why="")
+        gate, entered = threading.Event(), threading.Event()
+        ref = system.spawn(Call)
+        ref.tell(lambda me: (entered.set(), gate.wait(20)))
+        assert entered.wait(20)
+        system.shutdown()
+        assert system.health() == actors.Health(live=True, ready=False, why="shutting down")
+        gate.set()
+    assert system.health() == actors.Health(live=False, ready=False, why="shutting down")
+    assert repr(system) == "<ActorSystem 'probe'>"
+
+
+@pytest.mark.parametrize("name", ["", 7])
+def test_a_system_has_a_proper_name(name):
+    with pytest.raises(InvalidOption, match="name"):
+        ActorSystem(name)
+
+
+# -- events --------------------------------------------------------------------------------------------
+
+
+def test_an_actor_may_subscribe_to_events(system):
+    heard = []
+    arrived = threading.Event()
+
+    class Listener(Actor):
+        def on_receive(self, message):
+            heard.append(message)
+            arrived.set()
+
+    listener = system.spawn(Listener)
+    system.events.subscribe(listener, ActorStopped)
+    ref = system.spawn(Call, name="one")
+    ref.stop()
+    assert arrived.wait(20)
+    assert heard == [ActorStopped(ref, "/one", "stopped")]
+
+
+def test_a_cancelled_subscription_hears_no_more(system):
+    heard = []
+    subscription = system.events.subscribe(heard.append, ActorStarted)
+    system.spawn(Call)
+    subscription.cancel()
+    system.spawn(Call)
+    assert len(heard) == 1
+
+
+def test_a_dead_subscriber_is_dropped_and_a_failing_one_hurts_nobody(system):
+    heard = []
+    dead = system.spawn(Call)
+    system.events.subscribe(dead)
+    system.events.subscribe(lambda event: 1 / 0)
+    system.events.subscribe(heard.append, ActorStarted)
+    dead.stop()
+    ref = system.spawn(Call)
+    assert [event.ref for event in heard] == [ref]
+    assert all(s.target != dead for s in system.events._subscriptions)
+
+
+def test_only_actors_and_functions_subscribe(system):
+    with pytest.raises(InvalidOption, match="target"):
+        system.events.subscribe("me")
+
+
+def test_a_high_mailbox_is_published_once(system, settled):
+    events = []
+    system.events.subscribe(events.append, MailboxHigh)
+    entered, gate = threading.Event(), threading.Event()
+    ref = system.spawn(Call)
+    ref.tell(lambda me: (entered.set(), gate.wait(20)))
+    assert entered.wait(20)
+    for _ in range(25_000):
+        ref.tell(lambda me: None)
+    gate.set()
+    settled(system)
+    assert [event.path for event in events] == [ref.path]
+    assert events[0].waiting > 10_000
+
+
+@pytest.fixture
+def log():
+    lines = []
+    logger.enable("actors")
+    sink = logger.add(lines.append, format="{level} {message}", level="WARNING")
+    yield lines
+    logger.remove(sink)
+
+
+class ManualClock:
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    time = monotonic
+
+
+def test_ten_dead_letters_are_logged_and_then_a_count_every_five_minutes(log):
+    clock = ManualClock()
+    report = DeadLetterReport(clock)
+    for n in range(100):
+        report.note(DeadLetter(n, "/a", "actor_dead"))
+    assert len(log) == 10
+    clock.now = 300.0
+    report.note(DeadLetter(0, "/a", "actor_dead"))
+    assert len(log) == 11
+    assert "91 more dead letters" in log[-1]
+    report.note(DeadLetter(0, "/a", "actor_dead"))
+    assert len(log) == 11
+
+
+def test_dead_letters_of_a_shutdown_are_counted_but_not_logged(log):
+    with ActorSystem() as system:
+        ref = system.spawn(ChildSpec(Call, shutdown="brutal_kill"))
+        entered, gate = threading.Event(), threading.Event()
+        ref.tell(lambda me: (entered.set(), gate.wait(20)))
+        assert entered.wait(20)
+        ref.tell(lambda me: None)
+        ending = system.shutdown()
+        gate.set()
+        ending.get(timeout=20)
+        assert system.stats().dead == 1
+    assert not [line for line in log if "dead letter" in line]
+
+
+# -- shutdown --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Ends, EndsOnLoop])
+def test_shutdown_goes_from_children_to_parents_in_reverse_and_services_last(kind):
+    log = []
+    with ActorSystem() as system:
+        system.spawn_service(kind, log, "service 1")
+        system.spawn_service(kind, log, "service 2")
+        system.spawn(kind, log, "a", ("a1", "a11"), "a2")
+        system.spawn(kind, log, "b", "b1")
+    assert log == ["b1", "b", "a2", "a11", "a1", "a", "service 2", "service 1"]
+
+
+def test_a_shutdown_lets_actors_handle_what_they_have_and_their_services_answer():
+    answers = []
+
+    class Service(Actor):
+        def on_receive(self, message):
+            return message * 2
+
+    class User(Actor):
+        def __init__(self, service):
+            self.service = service
+
+        def on_receive(self, message):
+            answers.append(self.service.ask(message))
+
+    with ActorSystem() as system:
+        user = system.spawn(User, system.spawn_service(Service))
+        for n in range(500):
+            user.tell(n)
+    assert answers == [2 * n for n in range(500)]
+
+
+def test_a_shutdown_runs_once_and_everybody_gets_its_report():
+    system = ActorSystem()
+    system.spawn(Call)
+    futures = [system.shutdown() for _ in range(3)]
+    assert futures[0] is futures[1] is futures[2]
+    report = futures[0].get(timeout=20)
+    assert isinstance(report, ShutdownReport)
+    assert (report.stopped, report.abandoned) == (1, ())
+    assert report.seconds >= 0
+    with pytest.raises(SystemStopped):
+        system.spawn(Call)
+    with pytest.raises(SystemStopped, match="make a new one"), system:
+        pass
+
+
+def test_an_empty_system_shuts_down():
+    with ActorSystem() as system:
+        pass
+    assert system.shutdown().get().stopped == 0
+
+
+def test_an_actor_may_shut_its_system_down():
+    system = ActorSystem()
+    system.spawn(Call).tell(lambda me: me.system.shutdown() and None)
+    system.__exit__(None, None, None)
+    assert system.stats().actors == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [0.05, 30.0])
+def test_a_stuck_handler_bounds_the_shutdown_by_its_own_time_and_is_reported(first):
+    """Whatever the actors that stop before it are allowed."""
+    entered, gate = threading.Event(), threading.Event()
+    with ActorSystem() as system:
+        ref = system.spawn(ChildSpec(Call, name="stuck", shutdown=0.05))
+        system.spawn(ChildSpec(Call, name="quick", shutdown=first))
+        ref.tell(lambda me: (entered.set(), gate.wait(20)))
+        assert entered.wait(20)
+        report = system.shutdown().get(timeout=10)
+        assert report.abandoned == ("/stuck",)
+        assert report.seconds < 5
+    gate.set()
+
+
+@pytest.mark.slow
+async def test_an_async_handler_that_ignores_its_cancellation_is_abandoned_too():
+    class Stubborn(Actor):
+        async def on_receive(self, message):
+            while not gate.is_set():
+                try:
+                    await gate.wait()
+                except asyncio.CancelledError:
+                    continue
+
+    gate = asyncio.Event()
+    async with ActorSystem() as system:
+        system.spawn(ChildSpec(Stubborn, name="stubborn", shutdown=0.01)).tell("go")
+        await asyncio.sleep(0)
+        report = await system.shutdown()
+        assert report.abandoned == ("/stubborn",)
+        gate.set()
+
+
+def test_leaving_with_on_a_loop_is_refused_with_the_fix():
+    async def wrong():
+        with ActorSystem() as system:
+            system.spawn(Call)
+
+    with pytest.raises(WouldBlockLoop, match="async with"):
+        asyncio.run(wrong())
+
+
+async def test_a_shutdown_is_awaited_on_the_loop_whose_actors_it_stops():
+    log = []
+    async with ActorSystem() as system:
+        system.spawn(EndsOnLoop, log, "a", "a1")
+    assert log == ["a1", "a"]
+
+
+async def test_cancelling_the_task_that_leaves_a_system_does_not_cut_the_shutdown_short():
+    log = []
+    inside = asyncio.Event()
+
+    async def live():
+        async with ActorSystem() as system:
+            system.spawn(EndsOnLoop, log, "a", "a1")
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(live())
+    await inside.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log == ["a1", "a"]
+
+
+def test_no_thread_is_left_behind():
+    before = set(threading.enumerate())
+    with ActorSystem() as system:
+
+        class Loops(Actor):
+            async def on_receive(self, message):
+                return message
+
+        system.spawn(Loops).ask(1)
+        system.spawn(ChildSpec(Call, dispatcher="pinned")).ask(lambda me: None)
+        opened = threading.Event()
+        waiting = [system.spawn(Call).request(lambda me: opened.wait(20)) for _ in range(10)]
+        system.spawn(Call).tell(lambda me: opened.set())
+        for future in waiting:
+            future.get(timeout=20)
+        system.timers.call_later(100, lambda: None)
+    left = [t for t in threading.enumerate() if t not in before and t.name.startswith(system.name)]
+    for thread in left:
+        thread.join(5)
+    assert not [t for t in left if t.is_alive()]
+
+
+def test_systems_side_by_side_share_nothing():
+    with ActorSystem() as one, ActorSystem() as two:
+        mine, yours = one.spawn(Call, name="same"), two.spawn(Call, name="same")
+        assert one.find("/same") == mine
+        assert two.find("/same") == yours
+        assert mine.ask(lambda me: me.system) is one
+        assert yours.ask(lambda me: mine.ask(lambda me: me.system)) is one
+        one.shutdown().get(timeout=20)
+        assert not mine.is_alive()
+        assert yours.is_alive()
+        assert two.stats().actors == 1
+
+
+def test_a_system_takes_another_clock():
+    with ActorSystem(clock=SystemClock()) as system:
+        assert system.clock.monotonic() > 0
+        assert system.clock.time() > 1e9
+
+
+# -- whole interpreters ----------------------------------------------------------------------------------
+
+
+def interpreter(code, timeout=30):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+
+
+@pytest.mark.slow
+def test_an_interpreter_with_living_actors_exits_and_lets_them_finish():
+    done = interpreter("""
+        from actors import Actor
+        class Hello(Actor):
+            def on_receive(self, message): print(message, flush=True)
+            def on_stop(self): print("stopped", flush=True)
+        ref = Hello.start()
+        ref.tell("hello")
+    """)
+    assert (done.returncode, done.stdout) == (0, "hello\nstopped\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_an_interpreter_exits_although_a_system_was_never_left():
+    done = interpreter("""
+        from actors import Actor, ActorSystem
+        class Loops(Actor):
+            async def on_receive(self, message): return message
+        system = ActorSystem()
+        print(system.spawn(Loops).ask("hello"), system.spawn(Actor).ask("x"))
+        system.timers.call_later(1000, print)
+    """)
+    assert (done.returncode, done.stdout) == (0, "hello None\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_an_interpreter_with_a_hung_handler_exits_in_bounded_time():
+    done = interpreter("""
+        import threading
+        from actors import Actor
+        class Hangs(Actor):
+            def on_receive(self, message): entered.set(); threading.Event().wait()
+        entered = threading.Event()
+        Hangs.start().tell("hang")
+        entered.wait()
+        print("leaving")
+    """)
+    assert (done.returncode, done.stdout) == (0, "leaving\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_main_thread_ends_the_interpreter():
+    done = interpreter("""
+        import os, signal, threading
+        from actors import Actor, ActorSystem
+        class Hangs(Actor):
+            def on_receive(self, message):
+                self.reply_later()
+                threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with ActorSystem() as system:
+            system.spawn(Hangs).ask("never")
+    """)
+    assert done.returncode != 0
+    assert "KeyboardInterrupt" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_gets_a_clear_error_and_may_start_its_own_system():
+    done = interpreter("""
+        import os, sys, warnings
+        from actors import *
+        warnings.simplefilter("ignore")
+        class Loops(Actor):
+            async def on_receive(self, message): return message
+        with ActorSystem("parent") as system:
+            refs = [system.spawn(Actor), system.spawn(Loops),
+                    system.spawn(ChildSpec(Actor, dispatcher="pinned"))]
+            for ref in refs: ref.ask("warm up")
+            Actor.start().ask("warm up")
+            pid = os.fork()
+            if pid == 0:
+                errors = 0
+                tries = [lambda: system.spawn(Actor), system.shutdown().get]
+                for ref in refs:
+                    tries += [lambda r=ref: r.tell(1), lambda r=ref: r.request(1).get(timeout=5),
+                              lambda r=ref: r.ask(1), lambda r=ref: r.stop(timeout=5)]
+                for attempt in tries:
+                    try: attempt()
+                    except ForkedSystem: errors += 1
+                assert not system.health().live
+                with ActorSystem() as own:
+                    assert own.spawn(Loops).ask("own") == "own"
+                assert Loops.start().ask("default") == "default"
+                print("errors", errors, flush=True)
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            print("parent", refs[1].ask("still here"))
+    """)
+    assert (done.returncode, done.stdout) == (0, "errors 13\nparent still here\n"), done.stderr
+
+
+def test_a_dead_actor_of_a_stopped_system_says_so():
+    with ActorSystem() as system:
+        ref = system.spawn(Call)
+    with pytest.raises(ActorDeadError):
+        ref.tell("late")
