@@ -10,7 +10,7 @@ layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, sche
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 4  _ref                                what one may do with an actor from outside
 layer 5  _actor, _events                     the hooks a user writes; the event stream
-layer 6  _cell, _dispatch/                   the engine: one actor's turns, and who runs them
+layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
 layer 7  _system                             the root: spawn, names, statistics, shutdown
 layer 8  services/                           budget, decisions, bus, tracing, the scope of a run
 layer 9  agents/                             agents, models, prices

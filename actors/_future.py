@@ -34,7 +34,7 @@ __all__ = ["Blocker", "Future", "Requestee", "blocking", "get_all", "local"]
 T = TypeVar("T")
 M = TypeVar("M")
 
-_get_running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for loop implementers
+_get_running_loop = asyncio._get_running_loop
 _PENDING, _VALUE, _ERROR = 0, 1, 2
 
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -438,7 +438,7 @@ class _Derived(Future[T]):
                 self._compute()
 
         for source in self._sources:
-            if isinstance(source, Future) and source._get_hook is None:  # noqa: SLF001
+            if isinstance(source, Future) and source._get_hook is None:
                 source.add_done_callback(arrived)
             else:
                 # It does not tell when it is done, so a thread has to ask for it.

@@ -237,7 +237,7 @@ class Mailbox:
         future = item[1] if type(item) is tuple else None
         error = MailboxFull(self.describe(), bounds.capacity, message)
         if isinstance(future, Future):
-            future._fail(error)  # noqa: SLF001 - one mechanism in two modules
+            future._fail(error)
             return False
         raise error
 

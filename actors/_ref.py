@@ -159,24 +159,24 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         future: Future[Any] = Future()
         cell = self._cell
         if cell.closed:
-            future._fail(ActorDeadError(f"{self} is dead"))  # noqa: SLF001
+            future._fail(ActorDeadError(f"{self} is dead"))
             return future
         cell.put((message, future, self._limit(cell, future, timeout)))
         return future
 
     def _limit(self, cell: Any, future: Future[Any], timeout: float | None) -> Any:
         """Bind the future to its target and time; return the context that goes along."""
-        future._requestee = cell  # noqa: SLF001
+        future._requestee = cell
         context = RUN.get()
         if timeout is not None:
             if not timeout > 0:
                 raise InvalidOption("timeout", timeout, "seconds above zero, or None")
             clock = cell.system.clock
-            future._when = clock.monotonic() + timeout  # noqa: SLF001
+            future._when = clock.monotonic() + timeout
             if context is not None:
-                context = context.child(deadline=Deadline.at(future._when, clock=clock))  # noqa: SLF001
+                context = context.child(deadline=Deadline.at(future._when, clock=clock))
         if context is not None and context.deadline is not None:
-            future._when = context.deadline.when  # noqa: SLF001
+            future._when = context.deadline.when
         return context
 
     @overload
@@ -222,7 +222,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         if cell.closed:
             raise ActorDeadError(f"{self} is dead")
         item = (message, future, self._limit(cell, future, timeout))
-        if future._when is None and cell.bounds is None and cell.dispatcher.inline:  # noqa: SLF001
+        if future._when is None and cell.bounds is None and cell.dispatcher.inline:
             # Nobody may be given up in time, so this thread may as well run the turn itself.
             cell.count_sent()
             cell.queue.append(item)
@@ -271,7 +271,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             raise WouldBlockLoop("ActorRef.stop()", "await ref.stop(block=False)")
         future: Future[bool] = Future()
         if self._cell.closed:
-            future._resolve(1, value=False)  # noqa: SLF001
+            future._resolve(1, value=False)
         else:
             self._cell.order_stop(future, drain=drain)
         return future.get(timeout=timeout) if block else future

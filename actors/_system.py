@@ -546,7 +546,7 @@ def default_system() -> ActorSystem:
     """Return the system that is used where none is named; started on first use, stopped at exit."""
     global _default  # noqa: PLW0603 - the one default
     with _default_lock:
-        if _default is None or _default._stopping is not None or _default._forked:  # noqa: SLF001
+        if _default is None or _default._stopping is not None or _default._forked:
             _default = ActorSystem("default")
         return _default
 
@@ -554,15 +554,15 @@ def default_system() -> ActorSystem:
 def _start_in_default_system(
     cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> ActorRef[Any]:
-    return default_system()._start_unsupervised(cls, args, kwargs)  # noqa: SLF001 - same module
+    return default_system()._start_unsupervised(cls, args, kwargs)
 
 
-Actor._start_in_default_system = staticmethod(_start_in_default_system)  # noqa: SLF001 - see there
+Actor._start_in_default_system = staticmethod(_start_in_default_system)
 
 
 @atexit.register
 def _stop_default_system() -> None:
-    if _default is not None and not _default._forked:  # noqa: SLF001 - same module
+    if _default is not None and not _default._forked:
         _default.__exit__(None, None, None)
 
 
@@ -571,7 +571,7 @@ def _after_fork() -> None:
     _default_lock = threading.Lock()
     renew_locks()
     for system in list(_all_systems):
-        system._after_fork_in_child()  # noqa: SLF001 - same module
+        system._after_fork_in_child()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -31,7 +31,7 @@ SPARE_DRIVERS = 64
 TURNS_PER_STEP = 256
 """Turns a driver takes before it lets the rest of the loop have a go."""
 
-_get_running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for loop implementers
+_get_running_loop = asyncio._get_running_loop
 
 
 class LoopDispatcher:

@@ -1,0 +1,21 @@
+"""The engine of one actor.
+
+A cell is a mailbox that knows what to do with what is in it. Whoever holds its `active` lock runs
+its turn and is the only one to change what belongs to the actor; everybody else posts to the
+control lane. The same life cycle serves sync and async actors: it is written as coroutines, which
+a thread drives with `complete` (they must not suspend there) and a loop awaits.
+
+The class is built in layers, each in a module that imports only those before it:
+
+_state    fields, identity, shared pieces
+_duties   owed replies, watching, timers, stash
+_life     start, failure, restart, end, and the orders that cause them
+_kill     cancelling and abandoning
+_turns    handling messages: the class `Cell`
+"""
+
+from actors._cell._life import bind_defaults
+from actors._cell._state import renew_locks
+from actors._cell._turns import THROUGHPUT, Cell
+
+__all__ = ["THROUGHPUT", "Cell", "bind_defaults", "renew_locks"]

@@ -1,0 +1,117 @@
+"""Killing: an async handler is cancelled, a sync one that does not return is abandoned."""
+
+from __future__ import annotations
+
+from loguru import logger
+
+from actors._cell._life import Life
+from actors._cell._state import LOCKS, KillOrder
+from actors._children import KILL_GRACE
+from actors._errors import ActorDeadError, ActorKilled
+from actors._future import Future
+from actors._lifecycle import State
+
+__all__ = ["Killable"]
+
+
+class Killable(Life):
+    """A cell that can be ended without waiting for its handler."""
+
+    __slots__ = ()
+
+    def order_kill(self, *, wanted: bool = True) -> None:
+        if self.closed:
+            if self.heir is not None:
+                self.heir.order_kill(wanted=wanted)
+            return
+        order = self.kill_order = KillOrder(wanted=wanted)
+        self.post_first(Killable._op_kill, order)
+        self.dispatcher.interrupt(self)
+        self.system.timers.call_later(KILL_GRACE, self._abandon, order)
+
+    def kill_pending(self) -> bool:
+        """Tell whether a kill was ordered that the actor has not come to yet."""
+        order = self.kill_order
+        return order is not None and not order.seen
+
+    async def _op_kill(self, order: KillOrder) -> None:
+        order.seen = True
+        order.life = self.restarts
+        self.interrupted = None
+        error = ActorKilled(f"{self.path} was killed")
+        self._kill_children()
+        if self.state is State.RESTARTING:
+            if order.wanted:
+                await self._give_up()
+        elif self.state < State.STOPPING:
+            await self._wind_down(error, "die" if order.wanted or self.stop_wanted else "report")
+
+    def _kill_children(self) -> None:
+        for child in self.children.snapshot() if self.children is not None else ():
+            child.order_kill()
+
+    def _abandon(self, order: KillOrder, *, again: bool = True) -> None:
+        """Let the actor count as dead although its handler does not return.
+
+        Runs on the timer thread, so it only does what any thread may do: `_die` happens once and
+        takes from the lanes item by item. The thread inside the handler finds the cell closed.
+        """
+        if self.closed or (order.seen and not self._still_ends(order)):
+            return
+        later = self.system.timers.call_later
+        if not self.in_turn:
+            # Nobody is stuck in it: its turn is yet to come, behind busy neighbours.
+            later(KILL_GRACE, self._abandon, order)
+            return
+        if order.seen and again:
+            # It is ending, but slowly, in a hook: one more grace.
+            later(4 * KILL_GRACE, lambda: self._abandon(order, again=False))
+            return
+        self._kill_children()
+        self.reason = ActorKilled(f"{self.path} was killed, and abandoned in its handler")
+        logger.warning("{} was abandoned: its handler does not return", self.path)
+        self.system.abandoned(self.path)
+        future = self.asked
+        if isinstance(future, Future):
+            future._fail(ActorDeadError(f"{self.path} was killed"))
+        if order.wanted or self.stop_wanted:
+            self._settle_debts()
+            self._die()
+        else:
+            self._succeed()
+
+    def _still_ends(self, order: KillOrder) -> bool:
+        """Tell whether the instance that the order ended is still in its last hook."""
+        return self.restarts == order.life and self.instance is not None and bool(self.then)
+
+    def _succeed(self) -> None:
+        """Put a fresh cell in the place of this abandoned one, and have it restarted."""
+        heir = type(self)(self.system, self.spec, self.key, self.parent)
+        heir.ref = self.ref
+        heir.state = State.RESTARTING
+        heir.then = "report"
+        heir.reason = self.reason
+        heir.restarts = self.restarts
+        with LOCKS.death:
+            if self.closed:
+                return
+            self.heir = heir
+            self.closed = True
+        # What the old instance still tries, it tries as a dead actor.
+        self.state = State.STOPPED
+        self.pulse = object()
+        self._cancel_timers()
+        heir.extras, self.extras = self.extras, None
+        # Before anybody can send to the heir, or a sender's messages would overtake each other.
+        while self.queue:
+            try:
+                heir.queue.append(self.queue.popleft())
+            except IndexError:
+                break
+        heir._settle_debts()
+        self.ref._cell = heir
+        self.siblings.replace(heir)
+        heir.release()
+        self.bury()
+        self.freed()
+        self.siblings.report(heir, "failure", self.reason)

@@ -1,0 +1,358 @@
+"""How an actor comes to life, fails, is restarted and ends, and who may order what.
+
+new → starting → running → (restarting → starting) → stopping → stopped. Supervision is decided by
+the parent's `Children`; this executes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from loguru import logger
+
+from actors._cell._duties import Duties
+from actors._cell._state import LOCKS, is_cancellation, stop_order_in
+from actors._children import Children
+from actors._errors import (
+    ActorDeadError,
+    ActorKilled,
+    CallboardError,
+    RequestCancelled,
+    SystemStopped,
+)
+from actors._future import Future
+from actors._lifecycle import State, advance
+from actors._messages import ActorRestarted, ActorStopped, DeadLetterKind
+from actors._ref import ActorRef, StopOrder
+from actors._supervision import ChildSpec, Ending
+
+__all__ = ["Life", "bind_defaults"]
+
+
+class Life(Duties):
+    """The life cycle of a cell."""
+
+    __slots__ = ()
+
+    # -- coming to life ------------------------------------------------------------------------
+
+    def begin(self, announce: Callable[[], object]) -> None:
+        """Construct the instance on the caller's thread and make the actor run.
+
+        Args:
+            announce: called between the two, so that nobody hears of the end before the start.
+        """
+        try:
+            self._build()
+        except BaseException as error:
+            # There never was an actor; what was sent to its name by now is answered.
+            self.state = State.STOPPING
+            self.reason = error
+            if self.children is not None:
+                self.children.stop_all()
+            self._settle_debts()
+            self._die()
+            raise
+        announce()
+        self.state = advance(self.state, State.STARTING)
+        if self.spec.cls.on_start is _NO_ON_START:
+            self.state = State.RUNNING
+            self.suspended = False
+        else:
+            self.post(Life._op_start)
+        self.release()
+
+    def _build(self) -> None:
+        spec = self.spec
+        instance = spec.cls.__new__(spec.cls, *spec.args, **spec.kwargs)
+        instance._cell = self
+        instance.__init__(*spec.args, **spec.kwargs)
+        self.instance = instance
+        self.receive = instance.on_receive
+
+    async def _op_start(self, *, restarted: bool = False) -> None:
+        if self.state is not State.STARTING:
+            return
+        try:
+            result = self.instance.on_start()
+            if result is not None:
+                await self._finish_hook(result)
+        except BaseException as error:  # noqa: BLE001 - a failing start is a failure
+            await self._fail(error)
+            return
+        if self.state is State.STARTING:
+            self.state = State.RUNNING
+            self.suspended = False
+            if restarted:
+                self.siblings.started(self)
+
+    async def _op_restart(self, reason: Any) -> None:
+        if self.state is not State.RESTARTING or self.then == "die":
+            return
+        self.state = advance(self.state, State.STARTING)
+        self.then = ""
+        self.restarts += 1
+        self.interrupted = None
+        if self.children is not None:
+            self.children.reopen()
+        self.system.publish(ActorRestarted(self.ref, self.path, reason))
+        try:
+            self._build()
+        except BaseException as error:  # noqa: BLE001 - likewise
+            await self._fail(error)
+            return
+        await self._op_start(restarted=True)
+
+    # -- failing and ending --------------------------------------------------------------------
+
+    async def _fail(self, error: BaseException) -> None:
+        """The instance has failed: end it, and have the supervisor decide."""
+        if self.state >= State.STOPPING or self.then:
+            # It fails while it ends; there is nothing left to decide.
+            logger.opt(exception=error).error("{} failed while it was ending", self.path)
+            return
+        if self.interrupted == "kill":
+            error = ActorKilled(f"{self.path} was killed")
+        logger.opt(exception=error).error("{} failed", self.path)
+        await self._wind_down(error, "die" if self.stop_wanted else "report")
+        if not isinstance(error, Exception) and not is_cancellation(error):
+            self.system.non_exception(self, error)
+
+    async def _obey(self, order: StopOrder) -> None:
+        if order.future is not None:
+            self.more().stops.append(order.future)
+        if self.state is State.RESTARTING:
+            if order.wanted:
+                await self._give_up()
+        elif self.state < State.STOPPING:
+            await self._wind_down(None, "die" if order.wanted else "report")
+
+    async def _wind_down(self, reason: Any, then: str) -> None:
+        """End the instance: the children first, in reverse order, then the hook."""
+        self.state = advance(self.state, State.STOPPING if then == "die" else State.RESTARTING)
+        self.then = then
+        self.reason = reason
+        self.suspended = True
+        self.item = None  # what failed is not for `stash` in the hooks to come
+        self.pulse = object()
+        self._cancel_timers()
+        if self.children is not None:
+            self.children.stop_all()  # posts _op_children_gone
+        else:
+            await self._end_instance()
+
+    async def _op_children_gone(self) -> None:
+        if self.then and self.suspended:
+            await self._end_instance()
+
+    async def _end_instance(self) -> None:
+        instance, self.instance, self.receive = self.instance, None, None
+        if instance is not None:
+            reason = self.reason
+            self.instance = instance  # the hook may still use what an actor can do
+            try:
+                if isinstance(reason, BaseException):
+                    result = instance.on_failure(type(reason), reason, reason.__traceback__)
+                else:
+                    result = instance.on_stop()
+                if result is not None:
+                    await self._finish_hook(result)
+            except BaseException as error:  # noqa: BLE001 - a failing hook is the reason it died
+                logger.opt(exception=error).error("{} failed in its last hook", self.path)
+                if not isinstance(reason, BaseException):
+                    self.reason = error
+            self.instance = None
+        self._settle_debts()
+        if self.closed:
+            return  # abandoned while the hook ran
+        if self.then == "die":
+            self._die()
+            return
+        ending: Ending = "failure" if isinstance(self.reason, BaseException) else "normal"
+        self.siblings.report(self, ending, self.reason)
+
+    def _die(self) -> None:
+        """Be dead: the last thing that happens to a cell, once, whoever comes first."""
+        with LOCKS.death:
+            if self.closed:
+                return
+            self.closed = True
+        self.state = State.STOPPED
+        self.pulse = object()
+        self.instance = self.receive = None
+        self.bury()
+        if self.bounds is not None:
+            self.freed()
+        reason = self.reason if self.reason is not None else "stopped"
+        if isinstance(reason, ActorKilled):
+            reason = "killed"
+        self.system.publish(ActorStopped(self.ref, self.path, reason))
+        self.system.cell_ended(self)
+        self.siblings.ended(self)
+        extras = self.extras
+        if extras is None:
+            return
+        for future in extras.stops:
+            future._resolve(1, value=True)
+        for token, watcher in list(extras.watchers.items()):
+            watcher.post(Life._op_terminated, token, self.ref, reason)
+
+    def bury(self) -> None:
+        """Empty the lanes of a dead cell; any thread may, and each item goes to one of them."""
+        control = self.control
+        while control:
+            try:
+                operation, args = control.popleft()
+            except IndexError:
+                break
+            if self.heir is not None:
+                self.heir.post(operation, *args)
+            elif operation is Life._op_watched:
+                token, watcher = args
+                reason = self.reason if self.reason is not None else "stopped"
+                watcher.post(
+                    Life._op_terminated,
+                    token,
+                    self.ref,
+                    "killed" if isinstance(reason, ActorKilled) else reason,
+                )
+            elif operation in {Life._op_await_end, Life._op_stop} and args[0] is not None:
+                args[0]._resolve(1, value=True)
+            elif operation is Life._obey and args[0].future is not None:
+                args[0].future._resolve(1, value=True)
+        queue = self.queue
+        while queue:
+            try:
+                item = queue.popleft()
+            except IndexError:
+                break
+            order = stop_order_in(item)
+            if order is not None:
+                if self.heir is not None:
+                    self.heir.order_stop(order.future)
+                elif order.future is not None:
+                    order.future._resolve(1, value=True)
+            else:
+                self.discard(item, "actor_dead")
+
+    def discard(self, item: Any, kind: DeadLetterKind = "dropped") -> None:
+        """Answer an item that will not be handled, and make it a dead letter."""
+        order = stop_order_in(item)
+        if order is not None:
+            # Pushed out of a full mailbox: all that was queued before it is gone, so it is due.
+            self.post(Life._obey, order)
+            return
+        message, future, _ = item if type(item) is tuple else (item, None, None)
+        if future is not None:
+            error: CallboardError
+            if kind == "dropped":
+                error = RequestCancelled(f"the full mailbox of {self.path} dropped the request")
+            else:
+                error = ActorDeadError(f"{self.path} stopped before handling the message")
+                if isinstance(self.reason, BaseException):
+                    error.__cause__ = self.reason
+            if isinstance(future, Future):
+                future._fail(error)
+            else:
+                future.set_exception((type(error), error, None))
+        self._dead_letter(message, kind)
+
+    # -- orders from outside -------------------------------------------------------------------
+
+    def order_stop(self, future: Future[bool] | None = None, *, drain: bool = True) -> None:
+        if drain and not self.suspended:
+            # In its place in the user lane, so that what was queued before it runs.
+            self.queue.append(StopOrder(future, wanted=True))
+            self.post(Life._op_stop_queued)
+        else:
+            self.post(Life._op_stop, future, drain)
+
+    async def _op_stop_queued(self) -> None:
+        # If it fails before it comes to the order, it is not restarted.
+        self.stop_wanted = True
+        if self.state is State.RESTARTING:
+            await self._give_up()
+
+    async def _op_stop(self, future: Future[bool] | None, drain: bool) -> None:
+        if future is not None:
+            self.more().stops.append(future)
+        self.stop_wanted = True
+        if self.state >= State.STOPPING:
+            return
+        if self.state is State.RESTARTING:
+            await self._give_up()
+        elif drain and self.state is State.RUNNING:
+            self.queue.append(StopOrder(None, wanted=True))
+        else:
+            await self._wind_down(None, "die")
+
+    def order_die(self) -> None:
+        self.post(Life._op_die)
+
+    async def _op_die(self) -> None:
+        if self.state is State.RESTARTING:
+            await self._give_up()
+
+    async def _give_up(self) -> None:
+        """Die instead of waiting for a restart."""
+        ended = self.instance is None
+        self.state = advance(self.state, State.STOPPING)
+        self.then = "die"
+        if ended:
+            self._die()
+
+    def order_halt(self) -> None:
+        self.post(Life._op_halt)
+
+    async def _op_halt(self) -> None:
+        if self.state in {State.RUNNING, State.STARTING} and not self.then:
+            await self._wind_down(None, "halt")
+
+    def order_restart(self, reason: Any) -> None:
+        self.post(Life._op_restart, reason)
+
+    # -- children ------------------------------------------------------------------------------
+
+    def spawn(self, spec: ChildSpec) -> ActorRef[Any]:
+        if self.state >= State.STOPPING:
+            raise SystemStopped(f"{self.path} is stopping and starts no more children")
+        if self.children is None:
+            self.children = Children(
+                self.spec.cls.supervision,
+                self.system.clock,
+                self.system.timers,
+                self.describe,
+                lambda error: self.post(Life._op_escalate, error),
+                lambda: self.post(Life._op_shut_down),
+                lambda: self.post(Life._op_children_gone),
+            )
+        return cast("ActorRef[Any]", self.system.spawn_under(self.children, spec, self))
+
+    def _op_escalate(self, error: BaseException) -> Any:
+        return self._fail(error)
+
+    async def _op_shut_down(self) -> None:
+        if self.state < State.STOPPING and not self.then:
+            await self._wind_down(None, "report")
+
+    def child_refs(self) -> tuple[ActorRef[Any], ...]:
+        return tuple(c.ref for c in self.children.snapshot()) if self.children is not None else ()
+
+    def end_normally(self) -> None:
+        if self.heir is not None:
+            return  # the end it asks for has come
+        self.queue.append(StopOrder(None, wanted=False))
+        if self.active.acquire(blocking=False):
+            self.dispatcher.submit(self)
+        if self.closed:
+            self.bury()
+
+
+_NO_ON_START: Any = None
+
+
+def bind_defaults(actor: type[Any]) -> None:
+    """Learn what the hooks of the base class are, to skip those that nobody overrode."""
+    global _NO_ON_START  # noqa: PLW0603 - set once, when `_system` is imported
+    _NO_ON_START = actor.on_start

@@ -1,0 +1,285 @@
+"""What a cell is made of, and what its parts share.
+
+Invariant of all the modules here: apart from what `Mailbox` shares with senders, the fields are
+written only by whoever holds `active`, or before the first turn. Where another thread has to act
+(an abandoned handler), the method says how it stays within what any thread may do.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Coroutine
+from types import CoroutineType
+from typing import Any, Final, Protocol, cast
+
+from pykka.messages import _ActorStop
+
+from actors._children import Children
+from actors._errors import CallboardError, UnexpectedCoroutine
+from actors._future import Future
+from actors._lifecycle import State
+from actors._mailbox import Mailbox, renew_mailbox_locks
+from actors._messages import DeadLetter, DeadLetterKind
+from actors._ref import ActorRef, StopOrder
+from actors._supervision import ChildSpec
+from actors._timers import ScheduledCall
+
+__all__ = [
+    "LOCKS",
+    "TAKEN",
+    "CellState",
+    "KillOrder",
+    "Parent",
+    "complete",
+    "is_cancellation",
+    "stop_order_in",
+]
+
+TAKEN: Final = object()
+"""In the place of the future of a request whose reply was taken over."""
+
+
+class _Locks:
+    """Locks that all cells share; each is held for some instructions only."""
+
+    __slots__ = ("death",)
+
+    def __init__(self) -> None:
+        # Invariant: `closed` becomes true, and what is made late (extras, urn) is made, under it.
+        self.death = threading.Lock()
+
+
+LOCKS = _Locks()
+
+
+def renew_locks() -> None:
+    """Have locks that nobody holds, in a process that was forked with some that are held."""
+    LOCKS.death = threading.Lock()
+    renew_mailbox_locks()
+
+
+def complete(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that does not suspend; the sync side of the life cycle.
+
+    Raises:
+        UnexpectedCoroutine: it did suspend: an async hook on an actor that is not on a loop.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise UnexpectedCoroutine(
+        "a coroutine of an actor on a thread wants to wait for something; leave `dispatcher` at "
+        'None or set it to "loop"'
+    )
+
+
+class KillOrder:
+    """One call of `kill`, until the actor has come to it."""
+
+    __slots__ = ("life", "seen", "wanted")
+
+    def __init__(self, *, wanted: bool) -> None:
+        self.wanted = wanted  # whether it is final; if not, the supervisor decides
+        self.seen = False
+        self.life = 0  # which instance it ended, counted in restarts
+
+
+class _Extras:
+    """What few actors need, made when the first of it is."""
+
+    __slots__ = ("owed", "stash", "stops", "timers", "urn", "watchers", "watching")
+
+    def __init__(self) -> None:
+        self.owed: set[Future[Any]] = set()  # replies taken over and not given yet
+        self.stash: deque[Any] | None = None
+        self.stops: list[Future[bool]] = []  # who waits for the end
+        self.timers: dict[object, tuple[object, ScheduledCall]] = {}
+        self.urn: str | None = None
+        self.watchers: dict[object, CellState] = {}
+        self.watching: dict[ActorRef[Any], object] = {}
+
+
+class Parent(Protocol):
+    """A cell, or a root of the tree."""
+
+    children: Children | None
+
+    @property
+    def path(self) -> str:
+        """Its place in the tree."""
+        ...
+
+
+class _Inbox:
+    """The mailbox in pykka's terms, for code that puts envelopes itself."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: CellState) -> None:
+        self._cell = cell
+
+    def put(self, envelope: Any, /) -> None:
+        self._cell.put((envelope.message, envelope.reply_to, None))
+
+    def empty(self) -> bool:
+        return not self._cell.queue
+
+    def get(self) -> Any:
+        raise CallboardError("only the runtime reads a mailbox")
+
+
+class CellState(Mailbox):
+    """The fields of a cell, its identity, and what its upper layers call."""
+
+    __slots__ = (
+        "asked",
+        "children",
+        "extras",
+        "frame",
+        "heir",
+        "in_turn",
+        "instance",
+        "interrupted",
+        "item",
+        "key",
+        "kill_order",
+        "parent",
+        "reason",
+        "receive",
+        "ref",
+        "restarts",
+        "spec",
+        "state",
+        "stop_wanted",
+        "suspended",
+        "system",
+        "then",
+        "warned",
+        "was_interrupted",
+    )
+
+    def __init__(self, system: Any, spec: ChildSpec, key: str | int, parent: Parent) -> None:
+        super().__init__(system.dispatcher_for(spec), spec.mailbox or spec.cls.mailbox, system.sent)
+        # Held until `begin` is through, so that nobody takes a turn on a half-made actor.
+        self.active.acquire()
+        self.system = system
+        self.spec = spec
+        self.key = key
+        self.parent = parent
+        self.ref: ActorRef[Any] = ActorRef(self, spec.cls)
+        self.state = State.NEW
+        self.instance: Any = None
+        self.receive: Any = None
+        self.children: Children | None = None
+        self.extras: _Extras | None = None
+        # The future of the request being handled; TAKEN once its reply was taken over.
+        self.asked: Any = None
+        self.item: Any = None
+        # Invariant: while true, user messages wait (no instance, or it is ending).
+        self.suspended = True
+        self.reason: Any = None
+        self.then = ""  # what follows the end of the instance: "die", "report" or "halt"
+        self.stop_wanted = False
+        self.kill_order: KillOrder | None = None  # the latest
+        # Invariant: false only while nobody is inside of a turn (though one may be due).
+        self.in_turn = False
+        self.heir: Any = None  # what took this cell's place when it was abandoned
+        # Why the running handler is being cancelled: "kill", "request".
+        self.interrupted: Any = None
+        self.was_interrupted = False  # whether the runtime cancelled something during this turn
+        self.frame: Any = None  # the task in which an async turn runs
+        self.restarts = 0
+        self.warned = False
+
+    @property
+    def name(self) -> str:
+        key = self.key
+        return key if isinstance(key, str) else f"{self.spec.cls.__name__.lower()}-{key}"
+
+    @property
+    def path(self) -> str:
+        return f"{self.parent.path}/{self.name}"
+
+    def describe(self) -> str:
+        return self.path
+
+    @property
+    def urn(self) -> str:
+        extras = self.more()
+        if extras.urn is None:
+            with LOCKS.death:
+                extras.urn = extras.urn or uuid.uuid4().urn
+        return extras.urn
+
+    @property
+    def inbox(self) -> _Inbox:
+        return _Inbox(self)
+
+    def more(self) -> _Extras:
+        extras = self.extras
+        if extras is None:
+            fresh = _Extras()
+            with LOCKS.death:
+                if self.extras is None:
+                    self.extras = fresh
+                extras = self.extras
+        return extras
+
+    @property
+    def siblings(self) -> Children:
+        children = self.parent.children
+        assert children is not None  # noqa: S101 - whoever has a parent is one of its children
+        return children
+
+    def has_work(self) -> bool:
+        return bool(self.control) or (bool(self.queue) and not self.suspended)
+
+    def now(self) -> float:
+        return cast("float", self.system.clock.monotonic())
+
+    def _dead_letter(self, message: Any, kind: DeadLetterKind) -> None:
+        self.system.dead_letter(DeadLetter(message, self.path, kind))
+
+    def _unexpected(self, coroutine: CoroutineType[Any, Any, Any]) -> UnexpectedCoroutine:
+        name = coroutine.__qualname__
+        coroutine.close()
+        return UnexpectedCoroutine(
+            f"{self.path} runs on a thread, but its handler returned the coroutine {name!r} which "
+            "nothing awaits there; make on_receive `async def` and await it"
+        )
+
+    async def _finish_hook(self, result: Any) -> None:
+        if type(result) is CoroutineType or hasattr(result, "__await__"):
+            if not self.dispatcher.awaits:
+                result.close()
+                raise UnexpectedCoroutine(
+                    f"{self.path} runs on a thread, but a hook of it returned a coroutine; "
+                    "define the hook with `async def`, or do not return it"
+                )
+            await result
+
+    async def _fail(self, error: BaseException) -> None:
+        """The instance has failed: end it, and have the supervisor decide."""
+        raise NotImplementedError
+
+    def order_kill(self, *, wanted: bool = True) -> None:
+        """End at once."""
+        raise NotImplementedError
+
+
+def stop_order_in(item: Any) -> StopOrder | None:
+    """Return the order to stop that an item is, in our form or in pykka's."""
+    if type(item) is StopOrder:
+        return item
+    message, future, _ = item if type(item) is tuple else (item, None, None)
+    if type(message) is _ActorStop:
+        return StopOrder(future, wanted=True)
+    return None
+
+
+def is_cancellation(error: BaseException) -> bool:
+    return type(error).__name__ == "CancelledError" and not isinstance(error, Exception)

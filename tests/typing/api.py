@@ -1,0 +1,54 @@
+"""Types that the public API has; checked by the type checker and never run."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, assert_type
+
+from actors import (
+    Actor,
+    ActorRef,
+    ActorSystem,
+    Agent,
+    BudgetPool,
+    ChildSpec,
+    Future,
+    Reply,
+    get_all,
+    run,
+)
+from patterns import Pipeline, PipelineResult, Stage
+
+
+class Greeter(Actor):
+    def greet(self) -> str:
+        return "hello"
+
+
+def references_know_their_class(system: ActorSystem, parent: Actor) -> None:
+    assert_type(system.spawn(Greeter), ActorRef[Greeter])
+    assert_type(parent.spawn(Greeter, name="child"), ActorRef[Greeter])
+    assert_type(system.spawn(ChildSpec(Greeter)), ActorRef[Any])
+    assert_type(Greeter.start(), ActorRef[Greeter])
+
+
+def asking_blocks_or_does_not(ref: ActorRef[Greeter]) -> None:
+    assert_type(ref.request("x"), Future[Any])
+    assert_type(ref.ask("x", block=False), Future[Any])
+    assert_type(ref.stop(), bool)
+    assert_type(ref.stop(block=False), Future[bool])
+
+
+async def futures_give_what_they_promise(future: Future[int], agent: Agent) -> None:
+    assert_type(await future, int)
+    assert_type(future.get(timeout=1), int)
+    assert_type(future.map(str), Future[str])
+    assert_type(get_all([future]), list[int])
+    assert_type(await agent.run("x"), Reply)
+    assert_type((await agent.run("x")).cost_usd, Decimal | None)
+
+
+async def patterns_return_their_results(pool: BudgetPool) -> None:
+    async with run(budget=pool, deadline=3) as context:
+        assert_type(context.run_id, str)
+        assert_type(await Pipeline([Stage("a", str.upper)]).run("x"), PipelineResult)
