@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from functools import cache
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 import pykka
 from loguru import logger
@@ -64,6 +64,16 @@ class KeyedTimers:
         return cast("bool", self._cell.has_timer(key))
 
 
+class _OwnReference:
+    """Stands for `actor_ref` until the cell sets it on the instance.
+
+    Not a property, which would be looked up before the instance and cost a tenth of a message.
+    """
+
+    def __get__(self, instance: Actor | None, owner: type[Actor]) -> Any:
+        return self if instance is None else instance._owner().ref
+
+
 class Actor(pykka.Actor):
     """The base of all actors.
 
@@ -105,10 +115,14 @@ class Actor(pykka.Actor):
 
     # -- pykka's attributes ------------------------------------------------------------------
 
-    @property
-    def actor_ref(self) -> ActorRef[Self]:
-        """This actor's reference; hand it out instead of `self`."""
-        return cast("ActorRef[Self]", self._owner().ref)
+    if TYPE_CHECKING:
+
+        @property
+        def actor_ref(self) -> ActorRef[Self]:
+            """This actor's reference; hand it out instead of `self`."""
+
+    else:
+        actor_ref = _OwnReference()
 
     @property
     def actor_urn(self) -> str:  # type: ignore[override]

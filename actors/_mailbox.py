@@ -131,18 +131,22 @@ class Mailbox:
         "__weakref__",
         "active",
         "bounds",
+        "calm",
         "closed",
         "control",
         "count_sent",
         "dispatcher",
         "pulse",
+        "direct",
         "queue",
+        "submit",
     )
 
     def __init__(
         self, dispatcher: Dispatcher, options: Unbounded | Bounded | None, sent: Tally
     ) -> None:
         self.dispatcher = dispatcher
+        self.submit = dispatcher.submit
         # Invariant: held while the mailbox is scheduled or being read, and for good once closed.
         self.active = threading.Lock()
         self.queue: deque[Any] = deque()
@@ -150,9 +154,18 @@ class Mailbox:
         # Invariant: every post to the control lane puts a new object here, so a reader that kept
         # the old one knows that it has to look.
         self.pulse: object = None
+        # The pulse at which the reader last found nothing to look at; another means to look.
+        self.calm: object = self
         self.closed = False
         self.bounds = _Bounds(options) if isinstance(options, Bounded) else None
+        # Invariant: `bounds is None and not closed`: one look for a sender in a hurry.
+        self.direct = self.bounds is None
         self.count_sent = sent.add
+
+    def close(self) -> None:
+        """Take no more; called once, before the lanes are emptied."""
+        self.closed = True
+        self.direct = False
 
     def put(self, item: Any) -> None:
         """Append to the user lane.
@@ -166,7 +179,7 @@ class Mailbox:
         elif not self._put_bounded(self.bounds, item):
             return
         if self.active.acquire(False):
-            self.dispatcher.submit(self)
+            self.submit(self)
         if self.closed:
             self.bury()
 
@@ -189,7 +202,7 @@ class Mailbox:
     def _posted(self) -> None:
         self.pulse = object()
         if self.active.acquire(False):
-            self.dispatcher.submit(self)
+            self.submit(self)
         if self.closed:
             self.bury()
 
@@ -274,11 +287,11 @@ class Mailbox:
     def release(self) -> None:
         """End the reader's turn; if there is more to read, have it scheduled again."""
         if self.has_work():
-            self.dispatcher.submit(self)
+            self.submit(self)
             return
         self.active.release()
         if self.has_work() and self.active.acquire(False):
-            self.dispatcher.submit(self)
+            self.submit(self)
 
     def has_work(self) -> bool:
         """Tell whether a turn would find something to do."""

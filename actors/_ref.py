@@ -23,6 +23,8 @@ __all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target"]
 
 A = TypeVar("A", bound=pykka.Actor)
 
+_get_context = RUN.get
+
 
 class StopOrder:
     """The mark in the user lane at which an actor stops, after what was queued before it."""
@@ -127,12 +129,12 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             MailboxFull: its mailbox is bounded, full, and rejects.
         """
         cell = self._cell
-        if cell.closed:
-            raise ActorDeadError(f"{self} is dead")
-        context = RUN.get()
+        context = _get_context()
         if context is not None or type(message) is tuple:
             message = (message, None, context)
-        if cell.bounds is not None:
+        if not cell.direct:
+            if cell.closed:
+                raise ActorDeadError(f"{self} is dead")
             cell.put(message)
             return
         # From here on as in Mailbox.put, whose reasoning it follows; in line, because a call
@@ -140,8 +142,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         cell.count_sent()
         cell.queue.append(message)
         if cell.active.acquire(False):
-            cell.dispatcher.submit(cell)
-        if cell.closed:
+            cell.submit(cell)
+        elif cell.closed:  # whose `active` is held for good
             cell.bury()
 
     def request(self, message: Any, *, timeout: float | None = None) -> Future[Any]:

@@ -235,6 +235,7 @@ class ActorSystem:
             return self._loop_dispatcher()
         if chosen == "pinned":
             return Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
+        self._pool.start()
         return self._pool
 
     def _loop_dispatcher(self) -> LoopDispatcher:
@@ -479,7 +480,7 @@ class ActorSystem:
                 # Whatever is sent is counted first, so this is where it gets its error; and an
                 # order, when it wants to schedule a turn that nobody was in the middle of.
                 cell.count_sent = refuse
-                cell.dispatcher.submit = refuse
+                cell.submit = refuse
                 cell.active = threading.Lock()
 
 

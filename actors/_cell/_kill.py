@@ -96,7 +96,7 @@ class Killable(Life):
             if self.closed:
                 return
             self.heir = heir
-            self.closed = True
+            self.close()
         # What the old instance still tries, it tries as a dead actor.
         self.state = State.STOPPED
         self.pulse = object()

@@ -67,6 +67,7 @@ class Life(Duties):
         spec = self.spec
         instance = spec.cls.__new__(spec.cls, *spec.args, **spec.kwargs)
         instance._cell = self
+        instance.actor_ref = self.ref
         instance.__init__(*spec.args, **spec.kwargs)
         self.instance = instance
         self.receive = instance.on_receive
@@ -177,7 +178,7 @@ class Life(Duties):
         with LOCKS.death:
             if self.closed:
                 return
-            self.closed = True
+            self.close()
         self.state = State.STOPPED
         self.pulse = object()
         self.instance = self.receive = None
@@ -344,7 +345,7 @@ class Life(Duties):
             return  # the end it asks for has come
         self.queue.append(StopOrder(None, wanted=False))
         if self.active.acquire(blocking=False):
-            self.dispatcher.submit(self)
+            self.submit(self)
         if self.closed:
             self.bury()
 

@@ -50,15 +50,15 @@ class Cell(Killable):
         queue = self.queue
         while True:
             pulse = self.pulse
-            if self.closed:
-                return handled
-            if until is not None and until._state:
-                break
-            if self.control:
-                complete(self._attend())
-                continue
-            if self.suspended or not left or not queue:
-                break
+            if pulse is not self.calm:
+                if self.closed:
+                    return handled
+                if self.control:
+                    complete(self._attend())
+                    continue
+                if self.suspended:
+                    break
+                self.calm = pulse
             receive = self.receive
             # The fast path. Invariant: between two messages, `pulse` tells whether anything but
             # the next message has to be looked at (control, a failure, the actor's end).
@@ -71,7 +71,7 @@ class Cell(Killable):
                 if type(item) in SPECIAL:
                     handled += self._run_special(item)
                     if until is not None and until._state:
-                        break
+                        left = 0
                     continue
                 self.item = item
                 try:
@@ -80,12 +80,22 @@ class Cell(Killable):
                     self._dead_letter(item, "failed")
                     complete(self._fail(error))
                 else:
-                    handled += 1
-                    if type(result) is CoroutineType:
-                        handled -= 1
+                    if result is not None and type(result) is CoroutineType:
                         self._dead_letter(item, "failed")
                         complete(self._fail(self._unexpected(result)))
-        self._after_turn()
+                    else:
+                        handled += 1
+            if self.pulse is pulse:
+                break  # nothing but messages came, so there is nothing to look at
+        if queue or not self.direct:
+            self._after_turn()
+            return handled
+        # What _after_turn and Mailbox.release do, in line for the case that is in a hurry.
+        self.item = None
+        self.in_turn = False
+        self.active.release()
+        if (queue or self.control) and self.active.acquire(False):
+            self.submit(self)
         return handled
 
     async def run_async(self) -> int:
@@ -96,13 +106,15 @@ class Cell(Killable):
         queue = self.queue
         while True:
             pulse = self.pulse
-            if self.closed:
-                return handled
-            if self.control:
-                await self._attend()
-                continue
-            if self.suspended or not left or not queue:
-                break
+            if pulse is not self.calm:
+                if self.closed:
+                    return handled
+                if self.control:
+                    await self._attend()
+                    continue
+                if self.suspended:
+                    break
+                self.calm = pulse
             receive = self.receive
             while queue and left and self.pulse is pulse:
                 left -= 1
@@ -122,14 +134,23 @@ class Cell(Killable):
                 except BaseException as error:  # noqa: BLE001 - likewise
                     self._dead_letter(item, "failed")
                     await self._fail(error)
-        self._after_turn()
+            if self.pulse is pulse:
+                break
+        if queue or not self.direct:
+            self._after_turn()
+            return handled
+        self.item = None
+        self.in_turn = False
+        self.active.release()
+        if (queue or self.control) and self.active.acquire(False):
+            self.submit(self)
         return handled
 
     def _after_turn(self) -> None:
         self.item = None
         if self.bounds is not None:
             self.freed()
-        elif not self.warned and len(self.queue) > HIGH_WATER:
+        elif len(self.queue) > HIGH_WATER and not self.warned:
             self.warned = True
             self.system.publish(MailboxHigh(self.ref, self.path, len(self.queue)))
         self.in_turn = False

@@ -92,11 +92,15 @@ class Pool:
         # Set by the holder when it goes to work while the monitor sleeps.
         self._monitor_asleep = False
         self._monitor_wake = threading.Event()
-        self.submit: Callable[[Any], None] = self._first_submit
+        # A submit is a C call and nothing else.
+        self.submit: Callable[[Any], None] = self._ready.put
 
     # -- entrances ---------------------------------------------------------------------------
 
-    def _first_submit(self, cell: Any) -> None:
+    def start(self) -> None:
+        """Start the first worker, if that was not done."""
+        if self._holder is not None or self._closed:
+            return
         with self._lock:
             if self._holder is None and not self._closed:
                 self._holder = self._new_worker()
@@ -104,9 +108,6 @@ class Pool:
                     target=self._watch, name=f"{self._name}-monitor", daemon=True
                 )
                 self._monitor.start()
-                # From now on a submit is a C call and nothing else.
-                self.submit = self._ready.put
-        self._ready.put(cell)
 
     def run_here(self, cell: Any, future: Any) -> None:
         """Give the mailbox a turn on this thread, which has nothing to do but wait for `future`."""
@@ -149,24 +150,20 @@ class Pool:
 
     def _work(self, me: _Worker) -> None:
         local.worker = me
-        get = self._ready.get
+        take = self._ready.get_nowait
         while True:
-            if self._holder is not me and not me.helping:
-                if not self._park(me):
-                    return
-                continue
-            try:
-                cell = get(False)
-            except Empty:
+            if self._holder is not me:
+                if not me.helping:
+                    if not self._park(me):
+                        return
+                    continue
                 me.helping = False
+            try:
+                cell = take()
+            except Empty:
                 if self._holder is not me:
                     continue
-                me.idle = True
-                cell = get()
-                me.idle = False
-                if self._monitor_asleep:
-                    self._monitor_asleep = False
-                    self._monitor_wake.set()
+                cell = self._wait_for_work(me)
             if cell is None:
                 # The pool closes; the next worker is to see it, too.
                 self._ready.put(None)
@@ -177,9 +174,17 @@ class Pool:
                 me.handled += cell.run()
             except BaseException:  # noqa: BLE001 - a bug of the runtime must not stop all actors
                 logger.exception("the runtime failed in a turn of {}", cell)
-            me.cell = None
-            me.helping = False
             me.turns += 1
+
+    def _wait_for_work(self, me: _Worker) -> Any:
+        me.cell = None
+        me.idle = True
+        cell = self._ready.get()
+        me.idle = False
+        if self._monitor_asleep:
+            self._monitor_asleep = False
+            self._monitor_wake.set()
+        return cell
 
     def give_place(self, me: _Worker) -> None:
         """Let another worker run turns, because this one is about to block or does not return."""
@@ -190,6 +195,7 @@ class Pool:
 
     def _park(self, me: _Worker) -> bool:
         """Wait to be called; False means to end the thread."""
+        me.cell = None
         with self._lock:
             if self._holder is me or me.helping:
                 return True
@@ -259,9 +265,8 @@ class Pool:
             self.give_place(holder)
             self._call_helpers(helpers)
             helpers = max(1, 2 * helpers)
-            seen = (self._holder, -1)
-            if self._holder is not None:
-                seen = (self._holder, self._holder.turns)
+            # The new holder is stuck as well if it has ended no turn by the next look.
+            seen = (self._holder, 0 if self._holder is None else self._holder.turns)
 
     def _call_helpers(self, wanted: int) -> None:
         with self._lock:
@@ -286,18 +291,14 @@ class Pool:
             return len(self._workers) + int(monitor)
 
     def close(self) -> None:
-        """Let all threads end once their turn is over; turns that come later run where they are."""
+        """Let all threads end once their turn is over; there is nobody left to take another."""
         with self._lock:
             self._closed = True
-            self.submit = self._submit_closed
             parked, self._parked = self._parked, []
         self._ready.put(None)
         self._monitor_wake.set()
         for worker in parked:
             worker.wake.release()
-
-    def _submit_closed(self, cell: Any) -> None:
-        cell.run()
 
     def join(self, timeout: float) -> list[str]:
         """Wait for the threads to end; return the paths of the actors in whose handlers some are.
