@@ -281,6 +281,14 @@ def as_spec(
     Raises:
         InvalidOption: `what` is no actor class, or arguments stand beside a ChildSpec.
     """
+    if not args and name is None and not kwargs and isinstance(what, type):
+        # Most are spawned by their class alone; these share one specification, checked once.
+        plain: ChildSpec | None = what.__dict__.get("_plain_spec")
+        if plain is not None:
+            return plain
+        plain = as_spec(ChildSpec(what), (), None, {})
+        what._plain_spec = plain
+        return plain
     if isinstance(what, ChildSpec):
         if args or kwargs or name is not None:
             raise InvalidOption("spawn", what, "a ChildSpec alone: put the arguments into it")

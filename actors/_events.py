@@ -64,6 +64,11 @@ class Events:
         with self._lock:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody is subscribed; if not, there is no need to make an event."""
+        return bool(self._subscriptions)
+
     def publish(self, event: Any) -> None:
         """Send an event to everybody who wants its type."""
         for subscription in self._subscriptions:

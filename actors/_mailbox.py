@@ -135,9 +135,9 @@ class Mailbox:
         "closed",
         "control",
         "count_sent",
+        "direct",
         "dispatcher",
         "pulse",
-        "direct",
         "queue",
         "submit",
     )

@@ -199,16 +199,22 @@ class ActorSystem:
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
             )
         self._born.add()
-
-        def announce() -> None:
-            if register:
-                with self._lock:
-                    self._registered.add(cell)
-                pykka.ActorRegistry.register(cell.ref)
-            self.events.publish(ActorStarted(cell.ref, cell.path))
-
-        cell.begin(announce)
+        cell.begin(register=register)
         return cell.ref
+
+    def announce(self, cell: Cell, *, register: bool) -> None:
+        """Make a new actor known; called when its instance is there and before it runs.
+
+        Args:
+            cell: the actor.
+            register: whether it is entered in pykka's registry.
+        """
+        if register:
+            with self._lock:
+                self._registered.add(cell)
+            pykka.ActorRegistry.register(cell.ref)
+        if self.events.heard:
+            self.events.publish(ActorStarted(cell.ref, cell.path))
 
     def _start_unsupervised(
         self, cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]

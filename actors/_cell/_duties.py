@@ -77,7 +77,7 @@ class Duties(CellState):
             await self._signal(Terminated(ref, reason))
 
     def _op_await_end(self, future: Future[bool]) -> None:
-        self.more().stops.append(future)
+        self.stops = (*self.stops, future)
 
     def stopped_event(self) -> threading.Event:
         event = threading.Event()
@@ -182,14 +182,16 @@ class Duties(CellState):
         if extras is None:
             return
         cause = self.reason if isinstance(self.reason, BaseException) else None
-        for future in list(extras.owed):
-            error = ActorDeadError(f"{self.path} ended before it gave the reply it owed")
-            error.__cause__ = cause
-            future._fail(error)
-        extras.owed.clear()
-        for ref, token in list(extras.watching.items()):
-            ref._cell.post(Duties._op_unwatched, token)
-        extras.watching.clear()
+        if extras.owed:
+            for future in list(extras.owed):
+                error = ActorDeadError(f"{self.path} ended before it gave the reply it owed")
+                error.__cause__ = cause
+                future._fail(error)
+            extras.owed.clear()
+        if extras.watching:
+            for ref, token in list(extras.watching.items()):
+                ref._cell.post(Duties._op_unwatched, token)
+            extras.watching.clear()
         if extras.stash:
             self.queue.extendleft(reversed(extras.stash))
             extras.stash.clear()

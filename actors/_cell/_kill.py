@@ -102,6 +102,7 @@ class Killable(Life):
         self.pulse = object()
         self._cancel_timers()
         heir.extras, self.extras = self.extras, None
+        heir.stops, self.stops = self.stops, ()
         # Before anybody can send to the heir, or a sender's messages would overtake each other.
         while self.queue:
             try:

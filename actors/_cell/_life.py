@@ -6,7 +6,6 @@ the parent's `Children`; this executes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from loguru import logger
@@ -37,11 +36,11 @@ class Life(Duties):
 
     # -- coming to life ------------------------------------------------------------------------
 
-    def begin(self, announce: Callable[[], object]) -> None:
+    def begin(self, *, register: bool) -> None:
         """Construct the instance on the caller's thread and make the actor run.
 
         Args:
-            announce: called between the two, so that nobody hears of the end before the start.
+            register: whether the system enters it in pykka's registry.
         """
         try:
             self._build()
@@ -54,7 +53,8 @@ class Life(Duties):
             self._settle_debts()
             self._die()
             raise
-        announce()
+        # Between the two, so that nobody hears of the end before the start.
+        self.system.announce(self, register=register)
         self.state = advance(self.state, State.STARTING)
         if self.spec.cls.on_start is _NO_ON_START:
             self.state = State.RUNNING
@@ -122,7 +122,7 @@ class Life(Duties):
 
     async def _obey(self, order: StopOrder) -> None:
         if order.future is not None:
-            self.more().stops.append(order.future)
+            self.stops = (*self.stops, order.future)
         if self.state is State.RESTARTING:
             if order.wanted:
                 await self._give_up()
@@ -135,9 +135,12 @@ class Life(Duties):
         self.then = then
         self.reason = reason
         self.suspended = True
+        if self.stop_wanted:
+            self.then = "die"  # ordered since `then` was decided; see order_stop
         self.item = None  # what failed is not for `stash` in the hooks to come
         self.pulse = object()
-        self._cancel_timers()
+        if self.extras is not None:
+            self._cancel_timers()
         if self.children is not None:
             self.children.stop_all()  # posts _op_children_gone
         else:
@@ -164,7 +167,8 @@ class Life(Duties):
                 if not isinstance(reason, BaseException):
                     self.reason = error
             self.instance = None
-        self._settle_debts()
+        if self.extras is not None:
+            self._settle_debts()
         if self.closed:
             return  # abandoned while the hook ran
         if self.then == "die":
@@ -182,20 +186,22 @@ class Life(Duties):
         self.state = State.STOPPED
         self.pulse = object()
         self.instance = self.receive = None
-        self.bury()
+        if self.queue or self.control:
+            self.bury()
         if self.bounds is not None:
             self.freed()
         reason = self.reason if self.reason is not None else "stopped"
         if isinstance(reason, ActorKilled):
             reason = "killed"
-        self.system.publish(ActorStopped(self.ref, self.path, reason))
+        if self.system.events.heard:
+            self.system.publish(ActorStopped(self.ref, self.path, reason))
         self.system.cell_ended(self)
         self.siblings.ended(self)
+        for future in self.stops:
+            future._resolve(1, value=True)
         extras = self.extras
         if extras is None:
             return
-        for future in extras.stops:
-            future._resolve(1, value=True)
         for token, watcher in list(extras.watchers.items()):
             watcher.post(Life._op_terminated, token, self.ref, reason)
 
@@ -262,22 +268,30 @@ class Life(Duties):
     # -- orders from outside -------------------------------------------------------------------
 
     def order_stop(self, future: Future[bool] | None = None, *, drain: bool = True) -> None:
-        if drain and not self.suspended:
-            # In its place in the user lane, so that what was queued before it runs.
-            self.queue.append(StopOrder(future, wanted=True))
-            self.post(Life._op_stop_queued)
-        else:
+        waits: bool = self.suspended
+        if not drain or waits:
             self.post(Life._op_stop, future, drain)
+            return
+        # If it fails before it comes to the order, it is not restarted. Any thread may set this:
+        # it never becomes false again. It is set before `suspended` is looked at once more, and
+        # `_wind_down` does both the other way round, so one of the two sees the other.
+        self.stop_wanted = True
+        # In its place in the user lane, so that what was queued before it runs.
+        self.queue.append(StopOrder(future, wanted=True))
+        if self.active.acquire(blocking=False):
+            self.submit(self)
+        elif self.closed:
+            self.bury()
+        if self.suspended:
+            self.post(Life._op_stop_queued)
 
     async def _op_stop_queued(self) -> None:
-        # If it fails before it comes to the order, it is not restarted.
-        self.stop_wanted = True
         if self.state is State.RESTARTING:
             await self._give_up()
 
     async def _op_stop(self, future: Future[bool] | None, drain: bool) -> None:
         if future is not None:
-            self.more().stops.append(future)
+            self.stops = (*self.stops, future)
         self.stop_wanted = True
         if self.state >= State.STOPPING:
             return

@@ -91,12 +91,11 @@ class KillOrder:
 class _Extras:
     """What few actors need, made when the first of it is."""
 
-    __slots__ = ("owed", "stash", "stops", "timers", "urn", "watchers", "watching")
+    __slots__ = ("owed", "stash", "timers", "urn", "watchers", "watching")
 
     def __init__(self) -> None:
         self.owed: set[Future[Any]] = set()  # replies taken over and not given yet
         self.stash: deque[Any] | None = None
-        self.stops: list[Future[bool]] = []  # who waits for the end
         self.timers: dict[object, tuple[object, ScheduledCall]] = {}
         self.urn: str | None = None
         self.watchers: dict[object, CellState] = {}
@@ -155,6 +154,7 @@ class CellState(Mailbox):
         "spec",
         "state",
         "stop_wanted",
+        "stops",
         "suspended",
         "system",
         "then",
@@ -184,6 +184,7 @@ class CellState(Mailbox):
         self.reason: Any = None
         self.then = ""  # what follows the end of the instance: "die", "report" or "halt"
         self.stop_wanted = False
+        self.stops: tuple[Future[bool], ...] = ()  # who waits for the end
         self.kill_order: KillOrder | None = None  # the latest
         # Invariant: false only while nobody is inside of a turn (though one may be due).
         self.in_turn = False
