@@ -11,9 +11,11 @@ layer 3  _mailbox, _children                 the two lanes; the supervised child
 layer 4  _ref                                what one may do with an actor from outside
 layer 5  _actor, _events                     the hooks a user writes; the event stream
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
-layer 7  _system                             the root: spawn, names, statistics, shutdown
-layer 8  services/                           budget, decisions, bus, tracing, the scope of a run
-layer 9  agents/                             agents, models, prices
+layer 7  _tree                               the tree as data: roots, walks, look-ups
+layer 8  _system                             spawn, dispatch, statistics, shutdown
+layer 9  _default                            the default system, and whose code is executing
+layer 10 services/                           budget, decisions, bus, tracing, the scope of a run
+layer 11 agents/                             agents, models, prices
 ```
 """
 
@@ -26,6 +28,7 @@ from actors._actor import Actor, KeyedTimers
 from actors._clock import Clock, SystemClock
 from actors._context import RunContext, current
 from actors._deadline import Deadline
+from actors._default import current_actor, default_system
 from actors._errors import (
     ActorDeadError,
     ActorKilled,
@@ -81,7 +84,7 @@ from actors._messages import (
 )
 from actors._ref import ActorRef
 from actors._supervision import Backoff, ChildSpec, Supervision
-from actors._system import ActorSystem, current_actor, default_system
+from actors._system import ActorSystem
 
 # As libraries do: silent until a program says `logger.enable("actors")`.
 logger.disable("actors")

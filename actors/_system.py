@@ -8,7 +8,6 @@ root's policy tolerates, the system shuts down, as an OTP application does.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import itertools
 import os
 import threading
@@ -24,12 +23,12 @@ from actors._actor import Actor, as_spec, has_async_hooks
 from actors._cell import Cell, bind_defaults, renew_locks
 from actors._children import Children
 from actors._clock import Clock, SystemClock
-from actors._dispatch._loop import CELL, LoopDispatcher, LoopThread
+from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
 from actors._events import DeadLetterReport, Events
-from actors._future import Future, _get_running_loop, local
+from actors._future import Future, _get_running_loop
 from actors._mailbox import Dispatcher, Tally
 from actors._messages import (
     ActorStarted,
@@ -43,8 +42,9 @@ from actors._messages import (
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec, Supervision
 from actors._timers import ThreadTimers
+from actors._tree import Root, all_below, find_below, living, node_of
 
-__all__ = ["ActorSystem", "current_actor", "default_system"]
+__all__ = ["ActorSystem"]
 
 A = TypeVar("A", bound=Actor)
 
@@ -58,16 +58,6 @@ _all_systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
 
 JOIN_SECONDS = 2.0
 """How long the end of a `with` block waits for threads whose work is over."""
-
-
-class _Root:
-    """A root of the tree: the parent of actors that no actor spawned."""
-
-    __slots__ = ("children", "path")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.children: Children | None = None
 
 
 class ActorSystem:
@@ -117,8 +107,8 @@ class ActorSystem:
         self._forked = False
         self._terminated = threading.Event()
         # Invariant: services stop after the last of the others.
-        self._user = _Root("")
-        self._services = _Root("/system")
+        self._user = Root("")
+        self._services = Root("/system")
         self._user.children = self._make_children(
             self._user, supervision or Supervision(), self._stop_services
         )
@@ -128,7 +118,7 @@ class ActorSystem:
         _all_systems.add(self)
 
     def _make_children(
-        self, root: _Root, policy: Supervision, on_empty: Callable[[], None]
+        self, root: Root, policy: Supervision, on_empty: Callable[[], None]
     ) -> Children:
         def shut_down() -> None:
             self.shutdown()
@@ -262,25 +252,7 @@ class ActorSystem:
 
     def find(self, path: str) -> ActorRef[Any] | None:
         """Return the living actor at a path such as "/team/writer", or None."""
-        parts = [part for part in path.split("/") if part]
-        node: Any = self._user
-        if parts and parts[0] == "system":
-            node, parts = self._services, parts[1:]
-        if not parts:
-            return None
-        for part in parts:
-            if node.children is None:
-                return None
-            found = node.children.get(part)
-            if found is None:
-                _, _, number = part.rpartition("-")
-                found = node.children.get(int(number)) if number.isdecimal() else None
-                if found is not None and found.name != part:
-                    found = None
-            if found is None:
-                return None
-            node = found
-        return node.ref  # type: ignore[no-any-return]
+        return find_below(self._user, self._services, path)
 
     def stats(self) -> SystemStats:
         """Return the system's counters; cheap enough to poll each second."""
@@ -307,9 +279,9 @@ class ActorSystem:
     def tree(self) -> TreeNode:
         """Return what lives, from the root down."""
         roots = (
-            *(_node(cell) for cell in _living(self._user)),
+            *(node_of(cell) for cell in living(self._user)),
             TreeNode(
-                "/system", "services", "running", 0, 0, tuple(map(_node, _living(self._services)))
+                "/system", "services", "running", 0, 0, tuple(map(node_of, living(self._services)))
             ),
         )
         state = "stopped" if self._terminated.is_set() else "running"
@@ -482,7 +454,7 @@ class ActorSystem:
         if self._loop is not None:
             self._loop.submit = refuse
         for root in (self._user, self._services):
-            for cell in _all_below(root):
+            for cell in all_below(root):
                 # Whatever is sent is counted first, so this is where it gets its error; and an
                 # order, when it wants to schedule a turn that nobody was in the middle of.
                 cell.count_sent = refuse
@@ -511,71 +483,7 @@ def _keep(task: asyncio.Task[Any]) -> None:
     task.add_done_callback(_kept.discard)
 
 
-def _living(node: Any) -> list[Cell]:
-    return node.children.snapshot() if node.children is not None else []
-
-
-def _all_below(node: Any) -> list[Cell]:
-    if node.children is None:
-        return []
-    # Only used in a forked process, where nobody will ever release a lock that was held.
-    node.children.renew_lock()
-    cells = _living(node)
-    for cell in list(cells):
-        cells.extend(_all_below(cell))
-    return cells
-
-
-def _node(cell: Cell) -> TreeNode:
-    return TreeNode(
-        path=cell.path,
-        kind=cell.spec.cls.__name__,
-        state=cell.state.name.lower(),
-        waiting=len(cell.queue),
-        restarts=cell.restarts,
-        children=tuple(map(_node, _living(cell))),
-    )
-
-
-def current_actor() -> ActorRef[Any] | None:
-    """Return the reference of the actor whose code is executing, or None outside of actors."""
-    cell = CELL.get()
-    if cell is None and local.worker is not None:
-        cell = local.worker.cell
-    return cell.ref if cell is not None else None
-
-
-_default_lock = threading.Lock()
-_default: ActorSystem | None = None
-
-
-def default_system() -> ActorSystem:
-    """Return the system that is used where none is named; started on first use, stopped at exit."""
-    global _default  # noqa: PLW0603 - the one default
-    with _default_lock:
-        if _default is None or _default._stopping is not None or _default._forked:
-            _default = ActorSystem("default")
-        return _default
-
-
-def _start_in_default_system(
-    cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> ActorRef[Any]:
-    return default_system()._start_unsupervised(cls, args, kwargs)
-
-
-Actor._start_in_default_system = staticmethod(_start_in_default_system)
-
-
-@atexit.register
-def _stop_default_system() -> None:
-    if _default is not None and not _default._forked:
-        _default.__exit__(None, None, None)
-
-
 def _after_fork() -> None:
-    global _default_lock  # noqa: PLW0603 - whoever held it stayed in the parent
-    _default_lock = threading.Lock()
     renew_locks()
     for system in list(_all_systems):
         system._after_fork_in_child()

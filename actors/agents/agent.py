@@ -11,11 +11,12 @@ from typing import Any
 
 from actors._context import RUN, RunContext, current
 from actors._deadline import Deadline
+from actors._default import current_actor, default_system
 from actors._errors import InvalidOption
 from actors._future import Future
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec
-from actors._system import ActorSystem, current_actor, default_system
+from actors._system import ActorSystem
 from actors.agents._seat import MAX_TOKENS, AgentActor, Desk, Job, Plan
 from actors.agents._types import Reply
 from actors.agents._worker import inspect_worker

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from actors._context import current
+from actors._default import current_actor, default_system
 from actors._errors import ActorDeadError, CallboardError, InvalidOption
 from actors._future import Future
 from actors._ref import ActorRef
-from actors._system import ActorSystem, current_actor, default_system
+from actors._system import ActorSystem
 from actors.services._account import Cap, Pair
 from actors.services._budget_keeper import (
     BudgetKeeper,

@@ -18,11 +18,12 @@ import msgspec
 from loguru import logger
 
 from actors._actor import Actor
+from actors._default import default_system
 from actors._errors import InvalidOption, NoHandler, RequestCancelled
 from actors._future import Future
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec
-from actors._system import ActorSystem, default_system
+from actors._system import ActorSystem
 from actors.services import _topics as topics
 from actors.services._subscriptions import Event, Subscriptions
 

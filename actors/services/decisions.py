@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from actors._context import current
+from actors._default import current_actor, default_system
 from actors._errors import InvalidOption, LogClosed
 from actors._future import Future
-from actors._system import ActorSystem, current_actor, default_system
+from actors._system import ActorSystem
 from actors.services._decision_file import (
     RESOLVED,
     Decision,

@@ -14,8 +14,9 @@ from typing import Any
 
 from actors._context import RUN, RunContext
 from actors._deadline import Deadline
+from actors._default import default_system
 from actors._errors import CallboardError, InvalidOption
-from actors._system import ActorSystem, default_system
+from actors._system import ActorSystem
 from actors.services._money import Money, nano_dollars
 from actors.services.budget import Acquisition, Budget, BudgetPool, Lease
 

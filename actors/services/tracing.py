@@ -12,9 +12,10 @@ import msgspec
 from loguru import logger
 
 from actors._actor import Actor
+from actors._default import default_system
 from actors._errors import ActorDeadError, TraceError
 from actors._future import Future, blocking
-from actors._system import ActorSystem, default_system
+from actors._system import ActorSystem
 from actors.services._append_file import AppendFile
 from actors.services._errand import errand
 from actors.services._span import Span, SpanEvent, encode_span

@@ -1,0 +1,64 @@
+"""The default system, and which actor's code is executing.
+
+The default system is what `Actor.start()` and handles without a `system=` use; it is started on
+first use and stopped at exit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import Any
+
+from actors._actor import Actor
+from actors._dispatch._loop import CELL
+from actors._future import local
+from actors._ref import ActorRef
+from actors._system import ActorSystem
+
+__all__ = ["current_actor", "default_system"]
+
+
+def current_actor() -> ActorRef[Any] | None:
+    """Return the reference of the actor whose code is executing, or None outside of actors."""
+    cell = CELL.get()
+    if cell is None and local.worker is not None:
+        cell = local.worker.cell
+    return cell.ref if cell is not None else None
+
+
+_default_lock = threading.Lock()
+_default: ActorSystem | None = None
+
+
+def default_system() -> ActorSystem:
+    """Return the system that is used where none is named; started on first use, stopped at exit."""
+    global _default  # noqa: PLW0603 - the one default
+    with _default_lock:
+        if _default is None or _default._stopping is not None or _default._forked:
+            _default = ActorSystem("default")
+        return _default
+
+
+def _start_in_default_system(
+    cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ActorRef[Any]:
+    return default_system()._start_unsupervised(cls, args, kwargs)
+
+
+Actor._start_in_default_system = staticmethod(_start_in_default_system)
+
+
+@atexit.register
+def _stop_default_system() -> None:
+    if _default is not None and not _default._forked:
+        _default.__exit__(None, None, None)
+
+
+def _after_fork() -> None:
+    global _default_lock  # noqa: PLW0603 - whoever held it stayed in the parent
+    _default_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
