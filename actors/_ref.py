@@ -220,9 +220,21 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             # pykka allows it: the message is sent, and nobody waits.
             return self.request(message).get(timeout=0)
         cell = self._cell
-        future: Future[Any] = Future()
         if cell.closed:
             raise ActorDeadError(f"{self} is dead")
+        if (
+            timeout is None
+            and cell.direct
+            and cell.calm is cell.pulse
+            and not cell.queue
+            and type(message) not in SPECIAL
+            and _get_context() is None
+            and cell.dispatcher.inline
+            and cell.active.acquire(False)
+        ):
+            # Nobody is in its turn, so this thread, which has nothing else to do, takes it.
+            return cell.dispatcher.answer_here(cell, message)
+        future: Future[Any] = Future()
         item = (message, future, self._limit(cell, future, timeout))
         if future._when is None and cell.bounds is None and cell.dispatcher.inline:
             # Nobody may be given up in time, so this thread may as well run the turn itself.

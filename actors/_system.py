@@ -303,24 +303,30 @@ class ActorSystem:
         self.events.publish(event)
 
     def dead_letter(self, letter: DeadLetter) -> None:
-        """Count and publish a message that nobody handled."""
-        self._dead.add()
+        """Publish and count a message that nobody handled."""
         if self._stopping is None:
             self._report_dead.note(letter)
         # A subscriber that loses what it is told of dead letters would be told so for ever.
         if type(letter.message) is not DeadLetter:
             self.events.publish(letter)
+        # Counted last, so that whoever sees the count has been told of the letter.
+        self._dead.add()
 
     def late_reply(self, reply: Any, target: str) -> None:
-        """Publish a reply that nobody waits for any more."""
-        self._late.add()
+        """Publish and count a reply that nobody waits for any more."""
         self.events.publish(DeadLetter(reply, target, "late_reply"))
+        self._late.add()
 
     def cell_ended(self, cell: Cell) -> None:
         """Strike a dead actor off the registers."""
         self._ended.add()
         if self._registered and cell in self._registered:
             self._unregister(cell)
+
+    def handled_inline(self, count: int) -> None:
+        """Count messages that were handled by threads which waited for the answer."""
+        for _ in range(count):
+            self._inline.add()
 
     def abandoned(self, path: str) -> None:
         """Remember an actor that did not end in time."""
@@ -458,6 +464,7 @@ class ActorSystem:
                 # Whatever is sent is counted first, so this is where it gets its error; and an
                 # order, when it wants to schedule a turn that nobody was in the middle of.
                 cell.count_sent = refuse
+                cell.direct = False
                 cell.submit = refuse
                 cell.active = threading.Lock()
 

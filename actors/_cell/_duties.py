@@ -7,7 +7,7 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
-from actors._cell._state import TAKEN, CellState
+from actors._cell._state import TAKEN, UNMADE, CellState
 from actors._context import RUN
 from actors._errors import ActorDeadError, NoReplyExpected, StashOverflow
 from actors._future import Future
@@ -26,14 +26,22 @@ class Duties(CellState):
     # -- replies -------------------------------------------------------------------------------
 
     def take_reply(self) -> Future[Any] | None:
-        future = self.asked
-        if not isinstance(future, Future):
+        future = self.promise()
+        if future is None:
             return None
         self.asked = TAKEN
         owed = self.more().owed
         owed.add(future)
         future.add_done_callback(owed.discard)
         return future
+
+    def promise(self) -> Future[Any] | None:
+        """Return the future of the request being handled, and make it if nobody has needed it."""
+        asked = self.asked
+        if asked is UNMADE:
+            asked = self.asked = self.promised = Future()
+            asked._requestee = self
+        return asked if isinstance(asked, Future) else None
 
     def expire_at(self, when: float, future: Future[Any]) -> None:
         seconds = max(0.0, when - self.now())
@@ -147,7 +155,7 @@ class Duties(CellState):
             extras.stash = deque()
         if len(extras.stash) >= self.spec.cls.stash_capacity:
             raise StashOverflow(self.path, self.spec.cls.stash_capacity)
-        future = self.asked if isinstance(self.asked, Future) else None
+        future = self.promise()
         if future is not None:
             self.asked = TAKEN
         extras.stash.append((self.item, future, RUN.get()))

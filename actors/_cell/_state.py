@@ -29,6 +29,7 @@ from actors._timers import ScheduledCall
 __all__ = [
     "LOCKS",
     "TAKEN",
+    "UNMADE",
     "CellState",
     "KillOrder",
     "Parent",
@@ -39,6 +40,9 @@ __all__ = [
 
 TAKEN: Final = object()
 """In the place of the future of a request whose reply was taken over."""
+
+UNMADE: Final = object()
+"""In its place while nobody has wanted it: the asker is the thread that runs the handler."""
 
 
 class _Locks:
@@ -147,6 +151,7 @@ class CellState(Mailbox):
         "key",
         "kill_order",
         "parent",
+        "promised",
         "reason",
         "receive",
         "ref",
@@ -179,6 +184,8 @@ class CellState(Mailbox):
         # The future of the request being handled; TAKEN once its reply was taken over.
         self.asked: Any = None
         self.item: Any = None
+        # Invariant: not None only inside of `answer`, once the future was made after all.
+        self.promised: Future[Any] | None = None
         # Invariant: while true, user messages wait (no instance, or it is ending).
         self.suspended = True
         self.reason: Any = None

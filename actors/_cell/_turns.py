@@ -13,7 +13,7 @@ from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._cell._kill import Killable
-from actors._cell._state import complete, is_cancellation, stop_order_in
+from actors._cell._state import UNMADE, complete, is_cancellation, stop_order_in
 from actors._context import RUN
 from actors._errors import ActorDeadError, DeadlineExceeded
 from actors._future import Future
@@ -222,6 +222,54 @@ class Cell(Killable):
             self.asked = None
             if token is not None:
                 RUN.reset(token)
+
+    def enqueue(self, message: Any) -> Future[Any]:
+        """Queue a request as `ActorRef.request` does, for a caller that holds `active`."""
+        future: Future[Any] = Future()
+        future._requestee = self
+        self.count_sent()
+        self.queue.append((message, future, None))
+        return future
+
+    def answer(self, message: Any) -> Any:
+        """Handle one request on the thread of the asker, who holds `active`; a turn of its own.
+
+        There is a future only if somebody wants it: the handler takes over the reply, or fails.
+        """
+        if self.queue or self.pulse is not self.calm:
+            # Something came between the asker's look and its grip: it has a turn of its own.
+            future = self.enqueue(message)
+            self.system.handled_inline(self.run(future))
+            return future.get()
+        self.count_sent()
+        self.in_turn = True
+        self.item = message
+        self.asked = UNMADE
+        try:
+            result = self.receive(message)
+            if type(result) is CoroutineType:
+                raise self._unexpected(result)  # noqa: TRY301 - handled as what handlers raise
+        except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
+            future = self.promised or cast("Future[Any]", self.promise())
+            complete(self._not_handled(message, future, error))
+            self.system.handled_inline(1)
+            self.asked = self.promised = None
+            if not self.closed:
+                self._after_turn()
+            return future.get()
+        self.system.handled_inline(1)
+        promised, self.promised = self.promised, None
+        self.asked = self.item = None
+        self.in_turn = False
+        if self.closed:
+            pass  # abandoned in its handler, whose answer counts all the same
+        elif self.queue or self.control:
+            self.release()
+        else:
+            self.active.release()
+            if (self.queue or self.control) and self.active.acquire(False):
+                self.submit(self)
+        return result if promised is None else promised.get()
 
     async def _run_special_async(self, item: Any) -> int:
         order = stop_order_in(item)

@@ -130,6 +130,23 @@ class Pool:
             if token is not None:
                 RUN.reset(token)
 
+    def answer_here(self, cell: Any, message: Any) -> Any:
+        """Have an idle actor answer on this thread; the caller took its `active`."""
+        worker = local.worker
+        if worker is None:
+            worker = local.worker = _Worker(None)
+        if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE:
+            future = cell.enqueue(message)
+            self.submit(cell)
+            return future.get()
+        before, worker.cell = worker.cell, cell
+        worker.depth += 1
+        try:
+            return cell.answer(message)
+        finally:
+            worker.depth -= 1
+            worker.cell = before
+
     def interrupt(self, cell: Any) -> None:
         """A sync handler cannot be interrupted."""
 

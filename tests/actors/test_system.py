@@ -479,6 +479,8 @@ def test_ctrl_c_in_the_main_thread_ends_the_interpreter():
     done = interpreter("""
         import os, signal, threading
         from actors import Actor, ActorSystem
+        # A shell that starts the tests in the background has them inherit "ignored".
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         class Hangs(Actor):
             def on_receive(self, message):
                 self.reply_later()
