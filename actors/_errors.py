@@ -88,7 +88,7 @@ class CallboardError(Exception):
     """The root of the tree: catch this to catch everything callboard raises itself."""
 
 
-class InvalidOption(CallboardError, ValueError):  # noqa: N818
+class InvalidOption(CallboardError, ValueError):
     """An option has a value that cannot work.
 
     Attributes:
@@ -111,7 +111,7 @@ class UnknownModel(InvalidOption):
         super().__init__("model", spec, expected)
 
 
-class MissingExtra(CallboardError, ImportError):  # noqa: N818
+class MissingExtra(CallboardError, ImportError):
     """A feature needs an optional dependency that is not installed.
 
     Attributes:
@@ -131,11 +131,11 @@ class ActorDeadError(CallboardError, pykka.ActorDeadError):
     """
 
 
-class ActorKilled(CallboardError):  # noqa: N818
+class ActorKilled(CallboardError):
     """The actor was killed: its handler was cancelled, or abandoned if it was sync."""
 
 
-class Timeout(CallboardError, pykka.Timeout, TimeoutError):  # noqa: N818 - pykka's name
+class Timeout(CallboardError, pykka.Timeout, TimeoutError):
     """`Future.get(timeout=…)` gave up waiting; the request itself goes on.
 
     Attributes:
@@ -147,7 +147,7 @@ class Timeout(CallboardError, pykka.Timeout, TimeoutError):  # noqa: N818 - pykk
         super().__init__(f"no answer after {seconds:g} seconds while waiting for {what}")
 
 
-class DeadlineExceeded(CallboardError, pykka.Timeout, TimeoutError):  # noqa: N818
+class DeadlineExceeded(CallboardError, pykka.Timeout, TimeoutError):
     """The deadline of the work has passed: what still waited is not run any more.
 
     Attributes:
@@ -160,15 +160,15 @@ class DeadlineExceeded(CallboardError, pykka.Timeout, TimeoutError):  # noqa: N8
         super().__init__(f"the deadline of {what} has passed{late}")
 
 
-class RequestCancelled(CallboardError):  # noqa: N818
+class RequestCancelled(CallboardError):
     """The future was cancelled before it was answered."""
 
 
-class AlreadySet(CallboardError, RuntimeError):  # noqa: N818
+class AlreadySet(CallboardError, RuntimeError):
     """A future takes one answer only, and it has it."""
 
 
-class WouldBlockLoop(CallboardError, RuntimeError):  # noqa: N818
+class WouldBlockLoop(CallboardError, RuntimeError):
     """A blocking call on a thread whose event loop it would stop."""
 
     def __init__(self, call: str = "Future.get()", fix: str = "await the future") -> None:
@@ -178,15 +178,15 @@ class WouldBlockLoop(CallboardError, RuntimeError):  # noqa: N818
         )
 
 
-class NoReplyExpected(CallboardError, RuntimeError):  # noqa: N818
+class NoReplyExpected(CallboardError, RuntimeError):
     """There is no request being handled whose reply could be taken over."""
 
 
-class UnexpectedCoroutine(CallboardError, TypeError):  # noqa: N818
+class UnexpectedCoroutine(CallboardError, TypeError):
     """A sync handler returned a coroutine that nothing awaits."""
 
 
-class MailboxFull(CallboardError):  # noqa: N818
+class MailboxFull(CallboardError):
     """A bounded mailbox refused a message.
 
     Attributes:
@@ -205,7 +205,7 @@ class MailboxFull(CallboardError):  # noqa: N818
         )
 
 
-class StashOverflow(CallboardError):  # noqa: N818
+class StashOverflow(CallboardError):
     """An actor stashed more messages than its stash holds."""
 
     def __init__(self, actor: str, capacity: int) -> None:
@@ -214,7 +214,7 @@ class StashOverflow(CallboardError):  # noqa: N818
         super().__init__(f"the stash of {actor} holds {capacity} messages and is full")
 
 
-class NameTaken(CallboardError, ValueError):  # noqa: N818
+class NameTaken(CallboardError, ValueError):
     """A living sibling already has the name."""
 
     def __init__(self, name: str, parent: str) -> None:
@@ -223,7 +223,7 @@ class NameTaken(CallboardError, ValueError):  # noqa: N818
         super().__init__(f"{parent} already has a living child named {name!r}")
 
 
-class SystemStopped(CallboardError, RuntimeError):  # noqa: N818
+class SystemStopped(CallboardError, RuntimeError):
     """The actor system is shut down, or shutting down, and starts nothing new."""
 
 
@@ -237,11 +237,11 @@ class ForkedSystem(SystemStopped):
         )
 
 
-class ForeignRef(CallboardError, ValueError):  # noqa: N818
+class ForeignRef(CallboardError, ValueError):
     """A reference belongs to another actor system where that cannot work."""
 
 
-class RestartLimitExceeded(CallboardError):  # noqa: N818
+class RestartLimitExceeded(CallboardError):
     """Children failed more often than their supervisor's intensity allows.
 
     Attributes:
@@ -260,7 +260,7 @@ class RestartLimitExceeded(CallboardError):  # noqa: N818
         )
 
 
-class BudgetExceeded(CallboardError):  # noqa: N818
+class BudgetExceeded(CallboardError):
     """A reservation or a charge goes past a cap.
 
     Attributes:
@@ -299,11 +299,11 @@ class LogError(CallboardError):
     """The decision log could not do what was asked."""
 
 
-class LogCorrupt(LogError):  # noqa: N818
+class LogCorrupt(LogError):
     """The file is damaged in a way that a crash while writing does not explain."""
 
 
-class LogClosed(LogError):  # noqa: N818
+class LogClosed(LogError):
     """The decision log was closed and takes no more records."""
 
 
@@ -311,7 +311,7 @@ class TraceError(CallboardError):
     """The file of a tracer cannot be opened or written; the traced work goes on."""
 
 
-class NoHandler(CallboardError, LookupError):  # noqa: N818
+class NoHandler(CallboardError, LookupError):
     """Nobody is subscribed to the topic that was emitted."""
 
     def __init__(self, topic: str) -> None:
@@ -332,11 +332,11 @@ class ModelError(CallboardError):
         super().__init__(f"{model}: {detail}")
 
 
-class ModelUnavailable(ModelError):  # noqa: N818
+class ModelUnavailable(ModelError):
     """The endpoint refused the connection, broke it, or had an error of its own."""
 
 
-class ModelRateLimited(ModelError):  # noqa: N818
+class ModelRateLimited(ModelError):
     """The endpoint asked to slow down.
 
     Attributes:
@@ -348,15 +348,15 @@ class ModelRateLimited(ModelError):  # noqa: N818
         super().__init__(model, detail)
 
 
-class ModelTimeout(ModelError, TimeoutError):  # noqa: N818
+class ModelTimeout(ModelError, TimeoutError):
     """The model did not answer in time."""
 
 
-class ModelRejected(ModelError):  # noqa: N818
+class ModelRejected(ModelError):
     """The request itself was refused (credentials, an unknown model, bad arguments)."""
 
 
-class InvalidOutput(ModelError, ValueError):  # noqa: N818
+class InvalidOutput(ModelError, ValueError):
     """The answer is not what was asked for: nonsense, or not of the schema."""
 
 
@@ -372,7 +372,7 @@ class UnusableReply(InvalidOutput):
         super().__init__(model, detail)
 
 
-class ContextWindowExceeded(ModelError, ValueError):  # noqa: N818
+class ContextWindowExceeded(ModelError, ValueError):
     """The prompt and the room for an answer do not fit the model's context.
 
     Attributes:

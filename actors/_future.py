@@ -413,7 +413,7 @@ class _Derived(Future[T]):
             return
         try:
             values = [source.get() for source in self._sources]
-            assert self._combine is not None  # noqa: S101
+            assert self._combine is not None
             value = self._combine(values)
         except BaseException as error:  # noqa: BLE001 - it is the outcome
             self._fail(error)

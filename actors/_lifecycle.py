@@ -44,5 +44,5 @@ def advance(now: State, to: State) -> State:
     Raises:
         AssertionError: it is not; a bug of the runtime, never of its user.
     """
-    assert to in _NEXT[now], f"an actor cannot go from {now.name} to {to.name}"  # noqa: S101
+    assert to in _NEXT[now], f"an actor cannot go from {now.name} to {to.name}"
     return to

@@ -163,7 +163,7 @@ class ActorSystem:
             ForkedSystem: the system was started before this process was forked.
             BaseException: what the actor's constructor raised.
         """
-        assert self._user.children is not None  # noqa: S101 - set by the constructor
+        assert self._user.children is not None
         spec = as_spec(what, args, name, kwargs)
         if spec.name == "system":
             raise NameTaken("system", "/")  # there live the services
@@ -174,7 +174,7 @@ class ActorSystem:
     ) -> ActorRef[Any]:
         """Start an actor that others rely on: it lives below /system and is stopped last."""
         children = self._services.children
-        assert children is not None  # noqa: S101 - set by the constructor
+        assert children is not None
         return self.spawn_under(children, as_spec(what, args, name, kwargs), self._services)
 
     def spawn_under(
@@ -209,7 +209,7 @@ class ActorSystem:
     def _start_unsupervised(
         self, cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ActorRef[Any]:
-        assert self._user.children is not None  # noqa: S101 - set by the constructor
+        assert self._user.children is not None
         spec = as_spec(ChildSpec(cls, args, kwargs, restart="temporary"), (), None, {})
         return self.spawn_under(self._user.children, spec, self._user, register=True)
 
@@ -365,14 +365,14 @@ class ActorSystem:
         if self._forked:
             self._stopping.try_set(ShutdownReport(0, (), 0.0))
         else:
-            assert self._user.children is not None  # noqa: S101 - set by the constructor
+            assert self._user.children is not None
             self._user.children.stop_all()
         return self._stopping
 
     def _stop_services(self) -> None:
         # The root's children may also close because it escalated; then this comes along.
         self.shutdown()
-        assert self._services.children is not None  # noqa: S101 - set by the constructor
+        assert self._services.children is not None
         self._services.children.stop_all()
 
     def _wrap_up(self) -> None:
@@ -392,7 +392,7 @@ class ActorSystem:
 
             ending = self._loop
             loop.call_soon_threadsafe(lambda: _keep(loop.create_task(end(ending))))
-        assert stopping is not None  # noqa: S101 - only a shutdown empties the tree
+        assert stopping is not None
         stopping.try_set(
             ShutdownReport(
                 stopped=self._ended.value,

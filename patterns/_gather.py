@@ -168,7 +168,7 @@ class Gather(Actor):
 
     def _ask(self, position: int) -> None:
         self._next = position + 1
-        assert self._context is not None  # noqa: S101 - `Collect` comes first
+        assert self._context is not None
         _, agent = self._plan.recipients[position]
         try:
             future: Future[Any] = self._context.run(agent.run, self._prompt)

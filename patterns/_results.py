@@ -111,7 +111,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
 
-class RunFailed(CallboardError):  # noqa: N818 - in line with the tree it belongs to
+class RunFailed(CallboardError):
     """A run of a pattern gave no usable answer.
 
     Attributes:

@@ -172,7 +172,7 @@ class Conductor(Actor):
         await self._end(work, result)
 
     async def _linger(self, work: Run) -> None:
-        assert work.afterwards is not None  # noqa: S101 - checked by the caller
+        assert work.afterwards is not None
         try:
             await work.afterwards()
         except Exception as error:  # noqa: BLE001 - the result is out; only losers were left

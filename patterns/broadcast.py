@@ -325,7 +325,7 @@ def _recipients(agents: Any) -> tuple[tuple[str, Slot], ...]:
 def _failed(work: Run, plan: GatherPlan, outcome: Outcome) -> FailedReply:
     """Meter what a failed recipient cost, and return what the user gets."""
     error = outcome.error
-    assert error is not None  # noqa: S101 - of outcomes with an error only
+    assert error is not None
     paid = error.result if isinstance(error, RunFailed) else getattr(error, "reply", None)
     if paid is not None:
         work.meter.add(paid)

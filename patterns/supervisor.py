@@ -247,7 +247,7 @@ class Supervisor(Pattern[SupervisorResult]):
                 )
                 if not again:
                     break
-        assert failure is not None  # noqa: S101 - the loop ends by one
+        assert failure is not None
         raise _RoleFailedError(failure) from failure
 
     # -- endings -----------------------------------------------------------------------------

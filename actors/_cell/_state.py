@@ -240,7 +240,7 @@ class CellState(Mailbox):
     @property
     def siblings(self) -> Children:
         children = self.parent.children
-        assert children is not None  # noqa: S101 - whoever has a parent is one of its children
+        assert children is not None
         return children
 
     def has_work(self) -> bool:

@@ -96,7 +96,7 @@ class LoopDispatcher:
 
     async def _drive(self) -> None:
         me = asyncio.current_task()
-        assert me is not None  # noqa: S101
+        assert me is not None
         ready = self._ready
         cell: Any
         while True:

@@ -241,7 +241,7 @@ class AgentActor(Actor):
         price = self._plan.price
         if price is not None:
             reply = msgspec.structs.replace(reply, cost_usd=price.cost(reply.usage))
-        assert isinstance(reply, Reply)  # noqa: S101 - what the Model protocol promises
+        assert isinstance(reply, Reply)
         return reply
 
     def _charge_unseen(self, lease: Any, model: Model, usage: Usage) -> None:

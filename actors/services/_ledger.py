@@ -321,25 +321,25 @@ class Ledger:
             AssertionError: one does not hold.
         """
         seen = {account.id: account for account in below(self._root)} | {ROOT: self._root}
-        assert seen == self._accounts  # noqa: S101
-        assert not self._queue.keys() & self._accounts.keys()  # noqa: S101
-        assert self._queue.keys() == {i for line in self._lines.values() for i in line}  # noqa: S101
-        assert all(list(line.values()) == sorted(line.values()) for line in self._lines.values())  # noqa: S101
+        assert seen == self._accounts
+        assert not self._queue.keys() & self._accounts.keys()
+        assert self._queue.keys() == {i for line in self._lines.values() for i in line}
+        assert all(list(line.values()) == sorted(line.values()) for line in self._lines.values())
         for account in seen.values():
             used = settled = account.direct
             for child in account.children.values():
                 used = plus(used, child.footprint)
                 settled = plus(settled, child.settled)
-            assert account.used == used  # noqa: S101
-            assert account.settled == settled  # noqa: S101
-            assert min(minus(used, settled)) >= 0  # noqa: S101
-            assert account.overdrawn or not account.over  # noqa: S101
-            assert account.open or account.held == ZERO  # noqa: S101
-            assert account.open or account.children  # noqa: S101
+            assert account.used == used
+            assert account.settled == settled
+            assert min(minus(used, settled)) >= 0
+            assert account.overdrawn or not account.over
+            assert account.open or account.held == ZERO
+            assert account.open or account.children
             spent = ZERO
             for part in account.spent.values():
                 spent = plus(spent, part)
-            assert spent == settled  # noqa: S101
+            assert spent == settled
 
     # -- bookkeeping ------------------------------------------------------------------------
 

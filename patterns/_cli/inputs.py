@@ -60,7 +60,7 @@ _SOURCE = frozenset(
 _UNPRINTABLE = frozenset(range(32)) - set(b"\t\n\r\f\x1b")
 
 
-class Refused(CallboardError):  # noqa: N818 - the command line's own word
+class Refused(CallboardError):
     """The command cannot begin with what it was given (exit code 2)."""
 
 
