@@ -50,10 +50,13 @@ class Events:
             kinds: the event types wanted; none means all.
 
         Raises:
-            InvalidOption: `target` is neither.
+            InvalidOption: `target` is neither, or one of `kinds` is no type.
         """
         if not isinstance(target, ActorRef) and not callable(target):
             raise InvalidOption("target", target, "an ActorRef or a function of one event")
+        for kind in kinds:
+            if not isinstance(kind, type):
+                raise InvalidOption("kinds", kind, "an event type, such as ActorStopped")
         subscription = Subscription(self, target, kinds)
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)

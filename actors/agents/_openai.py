@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -113,6 +114,9 @@ class OpenAIModel:
         if context_window is not None and context_window < 1:
             raise InvalidOption("context_window", context_window, "at least 1, or None")
         base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL
+        parts = urlsplit(base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise InvalidOption("base_url", base_url, "a URL such as http://127.0.0.1:8080/v1")
         api_key = api_key or os.environ.get("OPENAI_API_KEY")
         if api_key is None and base_url == _OFFICIAL:
             raise InvalidOption(

@@ -30,7 +30,14 @@ from actors._errors import (
 from actors._future import Future
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec
-from actors.agents._types import Message, Model, Reply, Usage, prompt_tokens
+from actors.agents._types import (
+    Message,
+    Model,
+    Reply,
+    Usage,
+    estimate_tokens,
+    prompt_tokens,
+)
 from actors.agents._worker import Worker, to_reply, to_text
 from actors.agents.pricing import Price, worst_case
 from actors.services import _genai
@@ -65,6 +72,8 @@ class Plan(msgspec.Struct, frozen=True):
     price: Price | None
     max_tokens: int
     schema: dict[str, Any] | None
+    max_usd: Decimal | None
+    owns_model: bool
 
 
 class _Hand(Actor):
@@ -90,6 +99,12 @@ class AgentActor(Actor):
         super().__init__()
         self._plan = plan
         self._hand: ActorRef[_Hand] | None = None
+        self._dearest = Decimal(0)  # what a callable's call has cost at most, in USD
+
+    async def on_stop(self) -> None:  # type: ignore[override]  # pykka's are sync
+        """Give the model back, if this agent took it by its name."""
+        if self._plan.owns_model:
+            await self._plan.worker.call.aclose()
 
     async def on_receive(self, message: Job) -> Reply:
         """Work on one prompt."""
@@ -125,26 +140,41 @@ class AgentActor(Actor):
         plan = self._plan
         worker = plan.worker
         budget = context.budget if context is not None else None
+        # A pattern meters what runs inside it; everything else is admitted here.
+        meters_itself = worker.kind == "runner" and "budget" in worker.wants
         extras: dict[str, Any] = {}
         async with AsyncExitStack() as scopes:
-            if "deadline" in worker.wants:
+            lease = None
+            if budget is not None and not meters_itself:
+                lease = await scopes.enter_async_context(budget.acquire(*self._most_of(prompt)))
+            if "deadline" in worker.wants and (limit is not None or worker.kind != "runner"):
                 extras["deadline"] = limit if limit is not None else Deadline.never()
-            if "budget" in worker.wants:
-                lease = await scopes.enter_async_context(budget.acquire()) if budget else None
-                # A pattern takes the run's budget itself; a callable gets a lease to charge.
-                extras["budget"] = None if worker.kind == "runner" else lease
-            if worker.kind == "runner":
-                extras.pop("budget", None)
-                if limit is None:
-                    extras.pop("deadline", None)
+            if "budget" in worker.wants and not meters_itself:
+                extras["budget"] = lease
             async with limit or nullcontext():
                 value = await self._invoke(prompt, extras)
-        reply = to_reply(value, plan.name)
-        if plan.price is not None and reply.cost_usd in {None, Decimal(0)} and reply.tokens:
-            reply = msgspec.structs.replace(reply, cost_usd=plan.price.cost(reply.usage))
-        if budget is not None and "budget" not in worker.wants and (reply.tokens or reply.cost_usd):
-            await _settle(budget, reply)
+            reply = to_reply(value, plan.name)
+            if plan.price is not None and reply.cost_usd in {None, Decimal(0)} and reply.tokens:
+                reply = msgspec.structs.replace(reply, cost_usd=plan.price.cost(reply.usage))
+            if lease is not None and "budget" not in worker.wants:
+                self._dearest = max(self._dearest, reply.cost_usd or Decimal(0))
+                if reply.tokens or reply.cost_usd:
+                    await _settle(lease, reply)
         return reply
+
+    def _most_of(self, prompt: Any) -> tuple[Decimal | None, int | None]:
+        """Return what to reserve for a call of a callable: USD and tokens, None where unknown.
+
+        What it says itself goes first; then its price; then the dearest call so far. A callable
+        of which nothing is known is admitted as long as the budget is not overdrawn.
+        """
+        plan = self._plan
+        if plan.max_usd is not None:
+            return plan.max_usd, None
+        if plan.price is not None:
+            expected = estimate_tokens(to_text(prompt))
+            return plan.price.cost(Usage(expected, plan.max_tokens)), expected + plan.max_tokens
+        return self._dearest or None, None
 
     async def _invoke(self, prompt: Any, extras: dict[str, Any]) -> Any:
         worker = self._plan.worker

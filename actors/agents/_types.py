@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -50,7 +50,8 @@ class Reply(msgspec.Struct, frozen=True):
     Args:
         text: the answer; with a schema, the raw JSON.
         usage: the tokens it took.
-        cost_usd: the price in USD; None when it is unknown, 0 only when it is free.
+        cost_usd: the price in USD (int, float and str become Decimal); None when it is unknown,
+            0 only when it is free.
         model: the model that answered, as it calls itself.
         finish_reason: "stop", "length", or another word of the provider.
         degraded: a lesser model than the one wanted gave it.
@@ -64,6 +65,19 @@ class Reply(msgspec.Struct, frozen=True):
     finish_reason: str = "stop"
     degraded: bool = False
     data: Any = None
+
+    def __post_init__(self) -> None:
+        cost: object = self.cost_usd
+        if cost is None or isinstance(cost, Decimal):
+            return
+        if isinstance(cost, bool) or not isinstance(cost, (int, float, str)):
+            raise InvalidOption("cost_usd", cost, "a Decimal, an int, float or str of USD, or None")
+        try:
+            # Through str, so that the float 0.15 becomes 0.15 and not its binary neighbour.
+            amount = Decimal(str(cost))
+        except InvalidOperation:
+            raise InvalidOption("cost_usd", cost, "an amount of USD, or None") from None
+        msgspec.structs.force_setattr(self, "cost_usd", amount)
 
     @property
     def tokens(self) -> int:

@@ -6,13 +6,17 @@ one prompt at a time (`concurrency` of them, if that is more than one), and answ
 
 from __future__ import annotations
 
+import itertools
 import weakref
+from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from actors._context import RUN, RunContext, current
 from actors._deadline import Deadline
 from actors._default import current_actor, default_system
-from actors._errors import InvalidOption
+from actors._errors import InvalidOption, NameTaken
 from actors._future import Future
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec
@@ -22,6 +26,8 @@ from actors.agents._types import Reply
 from actors.agents._worker import inspect_worker
 from actors.agents.models import resolve_model
 from actors.agents.pricing import Price
+from actors.services._money import nano_dollars
+from actors.services._money import usd as in_usd
 
 __all__ = ["Agent", "as_agent"]
 
@@ -39,6 +45,10 @@ class Agent:
         timeout: seconds for one prompt, from when work on it begins; None is no limit.
         price: what its tokens cost, where the list of prices does not know or is wrong.
         max_tokens: ceiling of a model's answer, in tokens.
+        max_usd: the most that one prompt can cost, in USD, where the worker is a callable that
+            spends: it is reserved before the call. Without it and without `price`, what the
+            dearest call so far has cost is; so the first ones may go past a cap before they are
+            settled.
         schema: a JSON schema that a model's answer must follow; see `Reply.data`.
         system: the system to live in; None is that of the actor that asks first, else the default.
 
@@ -58,6 +68,7 @@ class Agent:
         price: Price | None = None,
         max_tokens: int = MAX_TOKENS,
         schema: dict[str, Any] | None = None,
+        max_usd: Decimal | float | str | None = None,
         system: ActorSystem | None = None,
     ) -> None:
         found = inspect_worker(resolve_model(worker) if isinstance(worker, str) else worker)
@@ -69,7 +80,16 @@ class Agent:
             Deadline(timeout)  # the same rules
         self.name = name or found.name
         self._plan = Plan(
-            found, self.name, instructions, concurrency, timeout, price, max_tokens, schema
+            worker=found,
+            name=self.name,
+            instructions=instructions,
+            concurrency=concurrency,
+            timeout=timeout,
+            price=price,
+            max_tokens=max_tokens,
+            schema=schema,
+            max_usd=None if max_usd is None else in_usd(nano_dollars(max_usd, "max_usd")),
+            owns_model=isinstance(worker, str),
         )
         self._system = system
         self._ref: ActorRef[Any] | None = None
@@ -117,7 +137,7 @@ class Agent:
         system = self._system or (actor.system if actor is not None else default_system())
         # Temporary: what its worker raises is an answer, and whatever else ends it (SystemExit)
         # must not count against the root of the user's system. The next prompt starts it anew.
-        ref = self._ref = system.spawn(self.spec(restart="temporary"))
+        ref = self._ref = _spawn_named(system, self.spec(restart="temporary"), self.name)
         weakref.finalize(self, _stop_quietly, ref).atexit = False
         return ref
 
@@ -135,6 +155,18 @@ class Agent:
 
     def __repr__(self) -> str:
         return f"<Agent {self.name}>"
+
+
+def _spawn_named(system: ActorSystem, spec: ChildSpec, name: str) -> ActorRef[Any]:
+    """Spawn under the agent's name, with a number behind it if a living one has it."""
+    name = name.replace("/", "-")
+    for number in itertools.count(1):
+        unique = name if number == 1 else f"{name}-{number}"
+        try:
+            return system.spawn(msgspec.structs.replace(spec, name=unique))
+        except NameTaken:
+            continue
+    raise AssertionError("unreachable")
 
 
 def _stop_quietly(ref: ActorRef[Any]) -> None:

