@@ -63,7 +63,12 @@ class LoopDispatcher:
 
     def _schedule(self) -> None:
         if _get_running_loop() is self.loop:
-            self.loop.call_soon(self._pump)
+            # A driver that is running takes what it causes itself, unless it suspends first;
+            # anybody else need not wait for the loop to come round to the pump.
+            if asyncio.current_task(self.loop) in self._drivers:
+                self.loop.call_soon(self._pump)
+            else:
+                self._pump()
             return
         try:
             self.loop.call_soon_threadsafe(self._pump)
