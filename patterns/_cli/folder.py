@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from patterns._cli.inputs import Document, Refused
+from patterns._cli.inputs import Document, Refused, clean
 
 __all__ = ["Folder", "InputRecord", "RouteRecord", "RunRecord", "Versions", "new_run_id"]
 
@@ -121,10 +121,15 @@ class Folder:
 
     Attributes:
         path: where it is.
+
+    Args:
+        path: likewise.
+        made: the folders that were made for it, innermost first.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, made: Sequence[Path] = ()) -> None:
         self.path = path
+        self._made = made
 
     @classmethod
     def create(cls, out: Path | None, run_id: str) -> Folder:
@@ -141,20 +146,18 @@ class Folder:
                     f"{label}: already holds a run ({name}); choose another folder, or leave "
                     "--out away to get a fresh one"
                 )
-        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        made: list[Path] = []
         try:
+            made += [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
             probe = path / f".{run_id}"
             probe.touch()
             probe.unlink()
-        except OSError as error:
-            for folder in made:
-                # What this call made, and nothing that somebody has put something into since.
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-            reason = error.strerror or type(error).__name__
-            raise Refused(f"{label}: cannot be written ({reason})") from None
-        return cls(path)
+        except (OSError, ValueError) as error:
+            refused = cls(path, made)
+            refused._withdraw()
+            raise refused._unwritable(error) from None
+        return cls(path, made)
 
     @property
     def decisions(self) -> Path:
@@ -166,24 +169,74 @@ class Folder:
         """The file of the tracer."""
         return self.path / "trace.jsonl"
 
+    def begin(self, record: RunRecord) -> None:
+        """Write `run.json` for the first time.
+
+        Raises:
+            Refused: that is not possible; nothing is left of the folder.
+        """
+        try:
+            self.write(record)
+        except OSError as error:
+            self._withdraw()
+            raise self._unwritable(error) from None
+
     def write(self, record: RunRecord, result: str | None = None) -> None:
         """Write `run.json` and, if there is one, `result.md`; a crash leaves the old or the new.
 
         Raises:
             OSError: the disk is full, or the folder is gone.
         """
+        failure: OSError | None = None
+        texts = {"run.json": record.to_json()}
         if result is not None:
-            self._replace("result.md", result.rstrip() + "\n")
-        self._replace("run.json", record.to_json())
+            texts = {"result.md": result.rstrip() + "\n", **texts}
+        for name, text in texts.items():
+            try:
+                self._replace(name, text)
+            except OSError as error:
+                # What there is room for is written all the same.
+                failure = failure or error
+        if failure is not None:
+            if result is not None:
+                self._overwrite("run.json", msgspec.structs.replace(record, result="").to_json())
+            raise failure
+
+    def _overwrite(self, name: str, text: str) -> None:
+        """Write over a file if that takes no more room, where there is none for a new one.
+
+        Else `run.json` would tell forever that the run is still going on.
+        """
+        data = clean(text).encode()
+        with contextlib.suppress(OSError), (self.path / name).open("r+b") as file:
+            held = getattr(os.fstat(file.fileno()), "st_blocks", 0) * 512
+            if msgspec.json.decode(file.read()).get("status") == "running" and len(data) <= held:
+                file.seek(0)
+                file.write(data)
+                file.truncate()
 
     def _replace(self, name: str, text: str) -> None:
         beside = self.path / f".{name}.new"
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            # A lone surrogate, which a shell can put into a request, has no UTF-8.
-            file.write(re.sub(r"[\ud800-\udfff]", "\ufffd", text))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path / name)
+        try:
+            with beside.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(clean(text))
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+
+    def _withdraw(self) -> None:
+        for folder in self._made:
+            # What was made for this run, and nothing that somebody has put something into since.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _unwritable(self, error: Exception) -> Refused:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Refused(f"--out {self.path}: cannot be written ({reason})")
 
     @staticmethod
     def read(path: Path) -> RunRecord | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 
 from actors import CallboardError
 
-__all__ = ["Assignment", "Document", "Refused", "above_zero", "read_documents"]
+__all__ = ["Assignment", "Document", "Refused", "above_zero", "clean", "read_documents"]
 
 STDIN = "-"
 
@@ -121,6 +122,8 @@ def read_documents(paths: Sequence[str]) -> tuple[Document, ...]:
 
 def _read(path: str) -> Document:
     label = f"--input {path}"
+    if not path.strip():
+        raise Refused("--input: the name of the file is empty")
     try:
         data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except IsADirectoryError:
@@ -146,18 +149,25 @@ def _read(path: str) -> Document:
             "inputs are text, Markdown or source files"
         )
     name = "stdin" if path == STDIN else Path(path).name
-    return Document(name, path, text, len(data), hashlib.sha256(data).hexdigest())
+    return Document(clean(name), clean(path), text, len(data), hashlib.sha256(data).hexdigest())
+
+
+def clean(text: str) -> str:
+    """Return a text that has a UTF-8: of a byte that is none, a shell makes a lone surrogate."""
+    return re.sub(r"[\ud800-\udfff]", "\ufffd", text)
 
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def above_zero(option: str, value: float | None, unit: str) -> None:
+def above_zero(option: str, value: float | None, unit: str, least: float = 0) -> None:
     """Refuse an amount that is not a finite number above zero; None is no limit.
 
     Raises:
-        Refused: it is NaN, infinite, negative or zero.
+        Refused: it is NaN, infinite, negative or zero, or below `least`.
     """
     if value is not None and not (math.isfinite(value) and value > 0):
         raise Refused(f"{option} {value:g}: expected a finite number of {unit} above zero")
+    if value is not None and value < least:
+        raise Refused(f"{option} {value:g}: expected at least {least:.9f} {unit}")

