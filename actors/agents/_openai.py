@@ -114,8 +114,7 @@ class OpenAIModel:
         if context_window is not None and context_window < 1:
             raise InvalidOption("context_window", context_window, "at least 1, or None")
         base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not _is_endpoint(base_url):
             raise InvalidOption("base_url", base_url, "a URL such as http://127.0.0.1:8080/v1")
         api_key = api_key or os.environ.get("OPENAI_API_KEY")
         if api_key is None and base_url == _OFFICIAL:
@@ -126,7 +125,7 @@ class OpenAIModel:
             )
         self.name = f"openai:{model}"
         self._model = model
-        self._base_url = base_url
+        self.base_url = base_url
         self._api_key = api_key or "none"
         self._context_window = context_window
         self._price = price
@@ -135,7 +134,7 @@ class OpenAIModel:
         self._tls = ssl.create_default_context()
 
     def __repr__(self) -> str:
-        return f"<OpenAIModel {self._model} at {self._base_url}>"
+        return f"<OpenAIModel {self._model} at {self.base_url}>"
 
     @property
     def context_window(self) -> int | None:
@@ -149,7 +148,7 @@ class OpenAIModel:
     def most_usd(self, input_tokens: int, max_tokens: int) -> Decimal | None:
         """Return the most that a call can cost, in USD; None when the price is unknown."""
         return worst_case(
-            self._model, input_tokens, max_tokens, provider=self._base_url, given=self._price
+            self._model, input_tokens, max_tokens, provider=self.base_url, given=self._price
         )
 
     async def complete(
@@ -197,7 +196,7 @@ class OpenAIModel:
         import openai
 
         # OpenAI's newer models refuse the old name, most other servers ignore the new one.
-        ceiling = "max_completion_tokens" if self._base_url == _OFFICIAL else "max_tokens"
+        ceiling = "max_completion_tokens" if self.base_url == _OFFICIAL else "max_tokens"
         options: dict[str, Any] = {ceiling: max_tokens}
         if self._temperature is not None:
             options["temperature"] = self._temperature
@@ -209,7 +208,7 @@ class OpenAIModel:
         try:
             async with openai.AsyncOpenAI(
                 api_key=self._api_key,
-                base_url=self._base_url,
+                base_url=self.base_url,
                 max_retries=0,
                 http_client=openai.DefaultAsyncHttpxClient(verify=self._tls),
             ) as client:
@@ -224,7 +223,7 @@ class OpenAIModel:
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise ModelUnavailable(
-                self.name, f"no connection to {self._base_url}: {cause}"
+                self.name, f"no connection to {self.base_url}: {cause}"
             ) from error
         except openai.APIStatusError as error:
             raise self._status_error(error, messages, max_tokens) from error
@@ -289,8 +288,16 @@ class OpenAIModel:
     def _cost(self, answered_by: str, usage: Usage) -> Decimal | None:
         if self._price is not None:
             return self._price.cost(usage)
-        cost = price(answered_by, usage, self._base_url) if answered_by else None
-        return price(self._model, usage, self._base_url) if cost is None else cost
+        cost = price(answered_by, usage, self.base_url) if answered_by else None
+        return price(self._model, usage, self.base_url) if cost is None else cost
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
 
 
 def _excerpt(text: str, length: int = 200) -> str:

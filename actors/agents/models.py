@@ -36,7 +36,9 @@ _POSSIBLE = (
 )
 
 
-def resolve_model(spec: str, *, base_url: str | None = None) -> Model:
+def resolve_model(
+    spec: str, *, base_url: str | None = None, temperature: float | None = None
+) -> Model:
     """Return the model that a specification names.
 
     Args:
@@ -44,6 +46,8 @@ def resolve_model(spec: str, *, base_url: str | None = None) -> Model:
             OpenAI-compatible endpoint.
         base_url: of the endpoint for `openai:NAME`; None reads OPENAI_BASE_URL. The key is
             read from OPENAI_API_KEY.
+        temperature: how freely an `openai:` model samples, 0 to 2; None leaves it to the endpoint.
+            The local model always takes the likeliest token.
 
     Raises:
         UnknownModel: the specification names nothing possible; a local file is missing or no
@@ -66,5 +70,7 @@ def resolve_model(spec: str, *, base_url: str | None = None) -> Model:
             raise InvalidOption("base_url", base_url, "None, since the model names its own")
         from actors.agents._openai import OpenAIModel
 
-        return OpenAIModel(name, base_url=base_url if address is None else address)
+        return OpenAIModel(
+            name, base_url=base_url if address is None else address, temperature=temperature
+        )
     raise UnknownModel(spec, _POSSIBLE)

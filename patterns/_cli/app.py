@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -21,7 +20,8 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 SMALLEST_BUDGET = 1e-9
 """USD; amounts are kept in whole billionths of one."""
-OPENAI = "https://api.openai.com/v1"
+OPENAI = "api.openai.com"
+"""Where OpenAI itself answers."""
 TIMEOUT = 120.0
 """Seconds for one answer. A small model on a busy machine may need most of it."""
 LONGEST_REQUEST = 2000
@@ -244,21 +244,12 @@ def _model(spec: str, base_url: str | None) -> Model:
     from actors import resolve_model
 
     model = resolve_model(spec, base_url=base_url)
-    if not spec.startswith("openai:"):
-        return model
-    address = spec.removeprefix(model.name).removeprefix("@") or base_url
-    address = address or os.environ.get("OPENAI_BASE_URL") or OPENAI
-    try:
-        host, _ = urlsplit(address).hostname, urlsplit(address).port
-    except ValueError as error:
-        raise InvalidOption("base_url", address, f"a URL ({error})") from None
-    if host == urlsplit(OPENAI).hostname:
-        # Its newer models refuse any temperature but their own.
+    endpoint = getattr(model, "base_url", None)
+    if endpoint is None or urlsplit(endpoint).hostname == OPENAI:
+        # The newer models there refuse any temperature but their own.
         return model
     # As the local model does it: the same run twice gives the same result.
-    build: Any = type(model)
-    repeatable: Model = build(model.name.removeprefix("openai:"), base_url=address, temperature=0.0)
-    return repeatable
+    return resolve_model(spec, base_url=base_url, temperature=0.0)
 
 
 def _keepable(budget: float | None, price: Price | None, model: Model) -> None:

@@ -166,7 +166,10 @@ async def test_cancelling_the_waiting_coroutine_abandons_the_call():
     await model.load()
     first = asyncio.ensure_future(model.complete(COUNT, max_tokens=400))
     waiting = asyncio.ensure_future(model.complete(COUNT, max_tokens=400))
-    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        # Until the only slot has taken one of them; nothing announces that.
+        while not any(call.future.running() for call in set(model._engine._calls)):  # noqa: ASYNC110
+            await asyncio.sleep(0)
     running, queued = sorted(model._engine._calls, key=lambda call: not call.future.running())
     for task in (waiting, first):
         task.cancel()
