@@ -18,29 +18,31 @@ layer 5  router, pipeline, broadcast,         the patterns
 ```
 """
 
-from loguru import logger
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from patterns._results import (
-    Attempt,
-    BroadcastResult,
-    Draft,
-    FailedReply,
-    GivenReply,
-    PipelineResult,
-    RecoveryResult,
-    RouterResult,
-    RunFailed,
-    RunResult,
-    StageResult,
-    SupervisorResult,
-    Verdict,
-)
-from patterns._run import Pattern
-from patterns.broadcast import All, Broadcast, First, Quorum, When, join, vote
-from patterns.pipeline import Fail, Pipeline, Skip, Stage, State, Use
-from patterns.recovery import CircuitBreaker, Degrade, Fallback, Retry
-from patterns.router import Choice, EmbeddingClassifier, Label, ModelClassifier, Router
-from patterns.supervisor import VERDICT_SCHEMA, Supervisor
+if TYPE_CHECKING:
+    from patterns._results import (
+        Attempt,
+        BroadcastResult,
+        Draft,
+        FailedReply,
+        GivenReply,
+        PipelineResult,
+        RecoveryResult,
+        RouterResult,
+        RunFailed,
+        RunResult,
+        StageResult,
+        SupervisorResult,
+        Verdict,
+    )
+    from patterns._run import Pattern
+    from patterns.broadcast import All, Broadcast, First, Quorum, When, join, vote
+    from patterns.pipeline import Fail, Pipeline, Skip, Stage, State, Use
+    from patterns.recovery import CircuitBreaker, Degrade, Fallback, Retry
+    from patterns.router import Choice, EmbeddingClassifier, Label, ModelClassifier, Router
+    from patterns.supervisor import VERDICT_SCHEMA, Supervisor
 
 __all__ = [
     "VERDICT_SCHEMA",
@@ -83,5 +85,57 @@ __all__ = [
     "vote",
 ]
 
-# As libraries do: `logger.enable("patterns")` shows what is logged here.
-logger.disable("patterns")
+# Imported when first used, as in `actors`: the command answers Ctrl-C from its first moment on.
+_LAZY = {
+    "All": "patterns.broadcast",
+    "Attempt": "patterns._results",
+    "Broadcast": "patterns.broadcast",
+    "BroadcastResult": "patterns._results",
+    "Choice": "patterns.router",
+    "CircuitBreaker": "patterns.recovery",
+    "Degrade": "patterns.recovery",
+    "Draft": "patterns._results",
+    "EmbeddingClassifier": "patterns.router",
+    "Fail": "patterns.pipeline",
+    "FailedReply": "patterns._results",
+    "Fallback": "patterns.recovery",
+    "First": "patterns.broadcast",
+    "GivenReply": "patterns._results",
+    "Label": "patterns.router",
+    "ModelClassifier": "patterns.router",
+    "Pattern": "patterns._run",
+    "Pipeline": "patterns.pipeline",
+    "PipelineResult": "patterns._results",
+    "Quorum": "patterns.broadcast",
+    "RecoveryResult": "patterns._results",
+    "Retry": "patterns.recovery",
+    "Router": "patterns.router",
+    "RouterResult": "patterns._results",
+    "RunFailed": "patterns._results",
+    "RunResult": "patterns._results",
+    "Skip": "patterns.pipeline",
+    "Stage": "patterns.pipeline",
+    "StageResult": "patterns._results",
+    "State": "patterns.pipeline",
+    "Supervisor": "patterns.supervisor",
+    "SupervisorResult": "patterns._results",
+    "Use": "patterns.pipeline",
+    "VERDICT_SCHEMA": "patterns.supervisor",
+    "Verdict": "patterns._results",
+    "When": "patterns.broadcast",
+    "join": "patterns.broadcast",
+    "vote": "patterns.broadcast",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'patterns' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -46,6 +46,9 @@ __all__ = ["Conductor", "Pattern", "Slot", "as_slot"]
 
 R = TypeVar("R", bound=RunResult)
 
+# As libraries do: `logger.enable("patterns")` shows what is logged here.
+logger.disable("patterns")
+
 LAST_WORDS = 5.0
 """Seconds that a run has to make its result after its actor failed."""
 
