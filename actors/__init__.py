@@ -92,6 +92,7 @@ logger.disable("actors")
 if TYPE_CHECKING:
     from actors.agents._seat import AgentActor, Job
     from actors.agents._split import split_text
+    from actors.agents._worker import to_text
     from actors.agents.agent import Agent, as_agent
     from actors.agents.models import (
         Message,
@@ -206,11 +207,13 @@ __all__ = [
     "resolve_model",
     "run",
     "split_text",
+    "to_text",
 ]
 
 # Shipped actors are imported when they are first used: many programs need a few of them, and
 # `import actors` stays quick.
 _LAZY = {
+    "to_text": "actors.agents._worker",
     "prompt_tokens": "actors.agents.models",
     "estimate_tokens": "actors.agents.models",
     "split_text": "actors.agents._split",

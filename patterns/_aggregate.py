@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from patterns._results import GivenReply, text_of
+from actors import to_text
+from patterns._results import GivenReply
 
 __all__ = ["Join", "Vote", "compose", "join", "vote"]
 
@@ -57,7 +58,7 @@ def vote(key: Callable[[GivenReply], Hashable] | None = None) -> Vote:
 
 def compose(given: Any, replies: Sequence[GivenReply]) -> str:
     """Return the prompt for an agent that aggregates."""
-    parts = [f"Request:\n{text_of(given)}"]
+    parts = [f"Request:\n{to_text(given)}"]
     parts.extend(
         f"Answer {number} (from {reply.recipient}):\n{reply.text}"
         for number, reply in enumerate(replies, 1)

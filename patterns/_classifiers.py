@@ -13,9 +13,8 @@ from typing import Any
 
 import msgspec
 
-from actors import Agent, InvalidOption, InvalidOutput
+from actors import Agent, InvalidOption, InvalidOutput, to_text
 from patterns._choice import Choice
-from patterns._results import text_of
 from patterns._work import Run
 
 __all__ = ["Classifier", "EmbeddingClassifier", "Label", "ModelClassifier"]
@@ -113,7 +112,7 @@ class ModelClassifier(Classifier):
 
     async def choose(self, work: Run, given: Any) -> Choice:
         """Ask the model."""
-        request = text_of(given)[: self._max_chars]
+        request = to_text(given)[: self._max_chars]
         reply = await work.ask(self._agent, f"Request: {request}\nAnswer:")
         data = reply.data
         if data is None:
@@ -164,7 +163,7 @@ class EmbeddingClassifier(Classifier):
         if self._vectors is None:
             texts = [text for _, text in self._texts]
             self._vectors = await self._embedded(work, texts)
-        (vector,) = await self._embedded(work, [text_of(given)])
+        (vector,) = await self._embedded(work, [to_text(given)])
         best: dict[str, float] = {}
         for (label, _), example in zip(self._texts, self._vectors, strict=True):
             best[label] = max(best.get(label, 0.0), cosine(vector, example))

@@ -30,7 +30,6 @@ __all__ = [
     "SupervisorResult",
     "Verdict",
     "output_of",
-    "text_of",
 ]
 
 Status = Literal[
@@ -39,21 +38,6 @@ Status = Literal[
     "halted",  # budget or deadline ended it before there was an answer
     "failed",  # an error or a rejection: no answer that should be used
 ]
-
-
-def text_of(value: Any) -> str:
-    """Return a value as text: a string, an object's `text`, or its JSON."""
-    if isinstance(value, str):
-        return value
-    text = getattr(value, "text", None)
-    if isinstance(text, str):
-        return text
-    if value is None:
-        return ""
-    try:
-        return msgspec.json.encode(value).decode()
-    except (TypeError, ValueError):
-        return str(value)
 
 
 def output_of(value: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from actors import InvalidOption
-from patterns._results import StageResult, text_of
+from actors import InvalidOption, to_text
+from patterns._results import StageResult
 
 __all__ = ["Fail", "OnError", "Skip", "Stage", "State", "Use", "check_template", "fill"]
 
@@ -51,7 +51,7 @@ class State(msgspec.Struct, frozen=True):
 
     def texts(self) -> dict[str, str]:
         """Return what a prompt template can name, as text; a skipped stage is empty."""
-        own = {"input": text_of(self.input), "previous": text_of(self.previous)}
+        own = {"input": to_text(self.input), "previous": to_text(self.previous)}
         return own | {name: stage.text for name, stage in self.stages.items()}
 
 

@@ -24,9 +24,10 @@ from actors import (
     Future,
     KeyedTimers,
     RunContext,
+    to_text,
 )
 from patterns._failures import describe, kind_of
-from patterns._results import RunFailed, RunResult, Status, text_of
+from patterns._results import RunFailed, RunResult, Status
 
 __all__ = ["Alarm", "Meter", "Run", "is_async", "settle"]
 
@@ -316,7 +317,7 @@ class Run:
 
     def result(self, kind: type[R], *, output: Any = None, **fields: Any) -> R:
         """Return a result of that type with the run's cost so far."""
-        fields.setdefault("text", text_of(output))
+        fields.setdefault("text", to_text(output))
         fields["degraded"] = self.meter.degraded or fields.get("degraded", False)
         return kind(
             output=output,

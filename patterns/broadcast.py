@@ -16,6 +16,7 @@ from actors import (
     InvalidOption,
     Reply,
     Terminated,
+    to_text,
 )
 from patterns._aggregate import Join, Vote, compose, join, vote
 from patterns._completion import All, First, Quorum, Until, When
@@ -30,7 +31,6 @@ from patterns._results import (
     RunResult,
     Status,
     output_of,
-    text_of,
 )
 from patterns._run import Pattern, Slot, as_slot
 from patterns._work import Run
@@ -210,7 +210,7 @@ class Broadcast(Pattern[BroadcastResult]):
         return work.result(
             BroadcastResult,
             output=output_of(value.reply) if isinstance(value, GivenReply) else output_of(value),
-            text=text_of(value),
+            text=to_text(value),
             status="done" if whole else "partial",
             reason=closed,
             **facts,

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from actors import ActorSystem, BudgetExceeded, BudgetPool, Deadline, InvalidOption
+from actors import ActorSystem, BudgetExceeded, BudgetPool, Deadline, InvalidOption, to_text
 from patterns._drawing import Drawing, Ends
 from patterns._failures import describe
-from patterns._results import PipelineResult, RunFailed, RunResult, StageResult, output_of, text_of
+from patterns._results import PipelineResult, RunFailed, RunResult, StageResult, output_of
 from patterns._run import Pattern, Slot, as_slot
 from patterns._stages import Fail, Skip, Stage, State, Use, check_template, fill
 from patterns._work import Meter, Run
@@ -238,7 +238,7 @@ class Pipeline(Pattern[PipelineResult]):
                 work.record("fallback", **facts)
                 if step.instead is None:
                     return msgspec.structs.replace(
-                        failed, status="substituted", output=value, text=text_of(value)
+                        failed, status="substituted", output=value, text=to_text(value)
                     )
                 reply = await work.ask(step.instead, prompt)
                 return msgspec.structs.replace(

@@ -18,6 +18,7 @@ from actors import (
     InvalidOption,
     Job,
     Supervision,
+    to_text,
 )
 from patterns._drawing import Drawing, Ends
 from patterns._failures import describe, hopeless, kind_of
@@ -28,7 +29,6 @@ from patterns._results import (
     SupervisorResult,
     Verdict,
     output_of,
-    text_of,
 )
 from patterns._revision import (
     VERDICT_SCHEMA,
@@ -201,7 +201,7 @@ class Supervisor(Pattern[SupervisorResult]):
                 return self._result(work, loop, "rejected", best(loop.drafts))
             if gains_nothing(loop.drafts):
                 return self._result(work, loop, "no_gain", best(loop.drafts))
-            facts = {"input": text_of(given), "draft": draft.text, "feedback": verdict.text}
+            facts = {"input": to_text(given), "draft": draft.text, "feedback": verdict.text}
             prompt = fill(self._revise, facts)
         return self._result(work, loop, "max_revisions", best(loop.drafts))
 
@@ -210,7 +210,7 @@ class Supervisor(Pattern[SupervisorResult]):
     async def _judge(
         self, work: Run, loop: _Loop, reviewer: ActorRef[Any], draft: Draft
     ) -> Verdict:
-        prompt = fill(self._review, {"input": text_of(loop.input), "draft": draft.text})
+        prompt = fill(self._review, {"input": to_text(loop.input), "draft": draft.text})
         tries = 0
         while True:
             reply = await self._ask(work, loop, reviewer, prompt)

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from actors import Agent, ContextWindowExceeded, Model, Reply, split_text
+from actors import Agent, ContextWindowExceeded, Model, Reply, split_text, to_text
 from patterns._cli.checking import check, tidy
 from patterns._cli.inputs import Assignment
 from patterns._drawing import Drawing, Ends
-from patterns._results import RunResult, text_of
+from patterns._results import RunResult
 from patterns._run import Pattern
 from patterns._work import Run
 
@@ -215,7 +215,7 @@ class Desk(Pattern[RunResult]):
 
     def _prompt(self, given: Any) -> str:
         if not isinstance(given, Brief):
-            return text_of(given)
+            return to_text(given)
         instruction = self._instruction.format(request=given.request)
         return f"{given.material.strip()}\n\n{instruction}".strip()
 
@@ -229,7 +229,7 @@ def _material(given: Any) -> tuple[str, list[str]]:
         return given.request, [document.text for document in given.documents]
     if isinstance(given, Brief):
         return given.request, [given.material] if given.material else []
-    return "", [text_of(given)]
+    return "", [to_text(given)]
 
 
 def _tidied(reply: Reply, instruction: str) -> str:
