@@ -92,6 +92,10 @@ class Actor(pykka.Actor):
     dispatcher: ClassVar[DispatcherName | None] = None
     stash_capacity: ClassVar[int] = 1000
 
+    _brief: ClassVar[bool] = False
+    """Whether hooks neither wait nor take long, so that whoever sends may run them at once. For
+    the runtime's own actors: a loop that awaits them is then not held up by a change of thread."""
+
     _start_in_default_system: ClassVar[Callable[..., Any] | None] = None
     """Set by `_system`, which this layer cannot import."""
 

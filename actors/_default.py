@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from actors._actor import Actor
-from actors._dispatch._loop import CELL
+from actors._context import CELL
 from actors._future import local
 from actors._ref import ActorRef
 from actors._system import ActorSystem

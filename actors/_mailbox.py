@@ -97,6 +97,9 @@ class Dispatcher(Protocol):
     submit: Callable[[Any], None]
     """Give the mailbox a turn soon; the caller holds its `active`."""
 
+    def take_here(self, mailbox: Any) -> None:
+        """As `submit`, but on this thread and at once, for actors that are brief."""
+
     def interrupt(self, mailbox: Any) -> None:
         """Cancel what its handler awaits, because the actor is being killed."""
 

@@ -168,7 +168,10 @@ class CellState(Mailbox):
     )
 
     def __init__(self, system: Any, spec: ChildSpec, key: str | int, parent: Parent) -> None:
-        super().__init__(system.dispatcher_for(spec), spec.mailbox or spec.cls.mailbox, system.sent)
+        dispatcher = system.dispatcher_for(spec)
+        super().__init__(dispatcher, spec.mailbox or spec.cls.mailbox, system.sent)
+        if spec.cls._brief and dispatcher.inline:
+            self.submit = dispatcher.take_here
         # Held until `begin` is through, so that nobody takes a turn on a half-made actor.
         self.active.acquire()
         self.system = system

@@ -18,12 +18,9 @@ from typing import Any
 
 from loguru import logger
 
-from actors._context import RUN
+from actors._context import CELL, RUN
 
-__all__ = ["CELL", "LoopDispatcher", "LoopThread"]
-
-CELL: contextvars.ContextVar[Any] = contextvars.ContextVar("callboard_cell", default=None)
-"""The async actor whose handler is executing; on threads it is `local.worker.cell`."""
+__all__ = ["LoopDispatcher", "LoopThread"]
 
 SPARE_DRIVERS = 64
 """Parked drivers that are kept."""
@@ -147,6 +144,10 @@ class LoopDispatcher:
     def _resume_pump(self) -> None:
         if self._ready and self._pump_due.acquire(blocking=False):
             self.loop.call_soon(self._pump)
+
+    def take_here(self, cell: Any) -> None:
+        """An actor of the loop runs on the loop only."""
+        self.submit(cell)
 
     # -- interruptions -----------------------------------------------------------------------
 

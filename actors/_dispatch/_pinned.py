@@ -49,6 +49,10 @@ class Pinned:
     def after_block(self) -> None:
         """Nobody else waits for this thread."""
 
+    def take_here(self, cell: Any) -> None:
+        """A pinned actor runs on its own thread only."""
+        self.submit(cell)
+
     def interrupt(self, cell: Any) -> None:
         """A sync handler cannot be interrupted."""
 

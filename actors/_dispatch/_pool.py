@@ -17,7 +17,7 @@ from typing import Any
 
 from loguru import logger
 
-from actors._context import RUN
+from actors._context import CELL, RUN
 from actors._future import local
 
 __all__ = ["Pool"]
@@ -129,6 +129,28 @@ class Pool:
             worker.cell = before
             if token is not None:
                 RUN.reset(token)
+
+    def take_here(self, cell: Any) -> None:
+        """Give the mailbox of a brief actor its turn at once, on the thread that sends to it."""
+        worker = local.worker
+        if worker is None:
+            worker = local.worker = _Worker(None)
+        # At the end of its own turn it gets in line, or a busy one would keep this thread.
+        if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or worker.cell is cell:
+            self._ready.put(cell)
+            return
+        before, worker.cell = worker.cell, cell
+        worker.depth += 1
+        cell_token = CELL.set(cell)
+        run_token = RUN.set(None)
+        try:
+            for _ in range(cell.run()):
+                self._handled_inline()
+        finally:
+            RUN.reset(run_token)
+            CELL.reset(cell_token)
+            worker.depth -= 1
+            worker.cell = before
 
     def answer_here(self, cell: Any, message: Any) -> Any:
         """Have an idle actor answer on this thread; the caller took its `active`."""
