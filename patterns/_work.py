@@ -271,21 +271,8 @@ class Run:
             self.deadline.check("the run")
         if self._overdrawn is not None:
             raise self._overdrawn
-        budget = self.context.budget
-        if budget is None:
-            return
-        state = await budget.snapshot()
-        for unit in ("usd", "tokens"):
-            free = getattr(state, f"free_{unit}")
-            if free is not None and free <= 0:
-                raise BudgetExceeded(
-                    unit=unit,
-                    cap=getattr(state, f"cap_{unit}"),
-                    settled=getattr(state, f"settled_{unit}"),
-                    reserved=getattr(state, f"reserved_{unit}"),
-                    asked="more",
-                    pool=state.name,
-                )
+        if self.context.budget is not None:
+            await self.context.budget.check()
 
     # -- endings -----------------------------------------------------------------------------
 

@@ -20,7 +20,9 @@ from actors.services._budget_keeper import (
     BudgetKeeper,
     BudgetSnapshot,
     ChargeOrder,
+    Check,
     CloseOrder,
+    FiledBudgetKeeper,
     HolderSnapshot,
     LeaseOrder,
     Look,
@@ -104,7 +106,7 @@ class Budget:
             raise InvalidOption("wait", wait, "a finite number of seconds, 0 or more, or None")
         return Acquisition(self, cap, wait, holder)
 
-    def charge(self, usd: Money = 0, tokens: int = 0) -> Future[None]:
+    def charge(self, usd: Money = 0, tokens: int = 0, *, holder: str | None = None) -> Future[None]:
         """Settle what was spent.
 
         The amount is booked even if it is more than was reserved, if the deadline has passed, or
@@ -113,6 +115,8 @@ class Budget:
         Args:
             usd: an amount of USD.
             tokens: a number of tokens.
+            holder: who spent it, in snapshots; None is the holder of the lease, or of a pool the
+                current actor's path.
 
         Raises:
             InvalidOption: an amount makes no sense.
@@ -120,7 +124,22 @@ class Budget:
             LedgerError: it is booked but could not be written to the file (from the future).
         """
         amount = Pair(nano_dollars(usd), count_of_tokens(tokens))
-        return errand(self._ref, ChargeOrder(self._path, amount, self._holder()))
+        return errand(self._ref, ChargeOrder(self._path, amount, holder or self._holder()))
+
+    def check(self, *, more: bool = True) -> Future[None]:
+        """Make sure that there is something to spend, after everything that was sent before.
+
+        Nothing is reserved by it: it is for work of which nobody knows what it will cost.
+
+        Args:
+            more: whether something has to be left here; False is content if nothing was overdrawn,
+                here and above.
+
+        Raises:
+            BudgetExceeded: there is not (from the future).
+            InvalidOption: it was returned or closed (likewise).
+        """
+        return errand(self._ref, Check(self._path, more))
 
     def snapshot(self) -> Future[BudgetSnapshot]:
         """Return how it stands, after everything that was sent before.
@@ -300,7 +319,8 @@ class BudgetPool(Budget):
         system = system or default_system()
         books = open_books(cap, name, None if path is None else Path(path))
         try:
-            ref = system.spawn_service(BudgetKeeper, books)
+            keeper = BudgetKeeper if path is None else FiledBudgetKeeper
+            ref = system.spawn_service(keeper, books)
         except BaseException:
             books.close()
             raise
