@@ -109,38 +109,29 @@ class Totals:
         self, name: str, seconds: float, attributes: Mapping[str, Any], *, failed: bool
     ) -> None:
         """Count one span that ended."""
-        tallies = [self._all, self._by_name.setdefault(name, _Tally())]
+        tallies = [self._all, _tally(self._by_name, name)]
         agent = attributes.get(genai.AGENT_NAME)
         if agent is not None:
-            tallies.append(self._by_agent.setdefault(str(agent), _Tally()))
+            tallies.append(_tally(self._by_agent, str(agent)))
         model = attributes.get(genai.RESPONSE_MODEL) or attributes.get(genai.REQUEST_MODEL)
         if model is not None:
-            tallies.append(self._by_model.setdefault(str(model), _Tally()))
-        used_in, used_out = (
-            _count(attributes, genai.INPUT_TOKENS),
-            _count(attributes, genai.OUTPUT_TOKENS),
-        )
+            tallies.append(_tally(self._by_model, str(model)))
+        used_in = _count(attributes.get(genai.INPUT_TOKENS))
+        used_out = _count(attributes.get(genai.OUTPUT_TOKENS))
         cost = _cost(attributes.get(genai.COST_USD))
         # A call that failed without any usage was most likely not billed: that is no unknown.
-        billed = bool(used_in or used_out) or (model is not None and not failed)
+        unpriced = cost is None and bool(used_in or used_out or (model is not None and not failed))
         for tally in tallies:
             tally.count += 1
             tally.errors += failed
             tally.input += used_in
             tally.output += used_out
-            if cost is not None:
-                tally.cost += cost
-            elif billed:
-                tally.unpriced += 1
-            self._take_sample(tally, seconds)
-
-    def _take_sample(self, tally: _Tally, seconds: float) -> None:
-        if len(tally.sample) < _SAMPLES:
-            tally.sample.append(seconds)
-            return
-        place = self._random.randrange(tally.count)
-        if place < _SAMPLES:
-            tally.sample[place] = seconds
+            tally.cost += cost or 0
+            tally.unpriced += unpriced
+            if len(tally.sample) < _SAMPLES:
+                tally.sample.append(seconds)
+            elif (place := int(self._random.random() * tally.count)) < _SAMPLES:
+                tally.sample[place] = seconds
 
     def summary(self) -> Summary:
         """Return what has been counted so far."""
@@ -152,6 +143,13 @@ class Totals:
         )
 
 
+def _tally(tallies: dict[str, _Tally], key: str) -> _Tally:
+    tally = tallies.get(key)
+    if tally is None:
+        tally = tallies[key] = _Tally()
+    return tally
+
+
 def _percentile(ordered: list[float], percent: int) -> float:
     """Return the nearest-rank percentile, 0.0 of nothing."""
     if not ordered:
@@ -159,8 +157,7 @@ def _percentile(ordered: list[float], percent: int) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def _count(attributes: Mapping[str, Any], name: str) -> int:
-    value = attributes.get(name)
+def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
