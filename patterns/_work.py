@@ -67,6 +67,12 @@ class Meter:
         self.tokens += getattr(reply, "tokens", 0)
         self.degraded = self.degraded or bool(getattr(reply, "degraded", False))
 
+    def add_paid(self, error: BaseException) -> None:
+        """Add what an error brings along that was paid for all the same."""
+        paid = error.result if isinstance(error, RunFailed) else getattr(error, "reply", None)
+        if paid is not None:
+            self.add(paid)
+
 
 class Owner(Protocol):
     """What a run needs of its actor."""
@@ -130,6 +136,7 @@ class Run:
         """Agents that were made for this run alone, and end with it."""
         self._owner: Owner = owner
         self._name = name
+        self._clock = owner.actor_ref.system.clock
         self._inbox = inbox
         self._clerk: ActorRef[Any] | None = None
         self._overdrawn: BudgetExceeded | None = None
@@ -236,7 +243,8 @@ class Run:
 
     def now(self) -> float:
         """Return the time on the system's monotonic clock, in seconds."""
-        return float(self.ref.system.clock.monotonic())
+        now: float = self._clock.monotonic()
+        return now
 
     async def pause(self, seconds: float) -> None:
         """Wait, by a timer of the run's actor."""
