@@ -58,6 +58,9 @@ class Requestee(Protocol):
     def request_given_up(self, future: Future[Any]) -> None:
         """Stop working on the request if it is being handled right now."""
 
+    def hasten(self, future: Future[Any]) -> None:
+        """Do on this task, which is about to wait for the answer, what can be done for it."""
+
     def expire_at(self, when: float, future: Future[Any]) -> None:
         """Call `future._expire()` at `when` on the system's monotonic clock."""
 
@@ -304,6 +307,10 @@ class Future(pykka.Future[T], Generic[T]):
     __iter__ = __await__
 
     def _suspend(self) -> Generator[Any, None, None]:
+        if self._requestee is not None:
+            self._requestee.hasten(self)
+            if self._state:
+                return
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
 

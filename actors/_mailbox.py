@@ -1,8 +1,13 @@
 """The two-lane mailbox: control before user messages, many senders, one reader at a time.
 
-How a wake-up is never lost: `active` is a lock that is held from the moment somebody schedules the
-mailbox until its reader has found it empty. A sender appends first and then tries to take `active`;
-the reader releases it first and then looks again. Whichever of them comes second sees the other.
+How a wake-up is never lost: there is one permit to read a mailbox. It is taken from the moment
+somebody schedules the mailbox until its reader has found it empty. A sender appends first and then
+tries to take the permit; the reader puts it back first and then looks again. Whichever of them
+comes second sees the other.
+
+The permit is the one item of a dict: `permit.pop(0, 0)` is 1 for whoever gets it and 0 for all
+others, and `permit[0] = 1` gives it back. Both are single calls into C, so they are as atomic as a
+lock, and they take half its time where the permit is free and a fifth where it is not.
 
 How a message is never lost at the end: `closed` is set before the lanes are emptied, and a sender
 looks at it after it appended. Whichever comes second takes the message out (a `popleft` gives each
@@ -12,10 +17,12 @@ item to one of them only) and answers it.
 from __future__ import annotations
 
 import contextlib
-import itertools
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import repeat
+from operator import length_hint
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -66,23 +73,26 @@ class Bounded(msgspec.Struct, frozen=True):
             raise InvalidOption("overflow", self.overflow, "one of " + ", ".join(_OVERFLOWS))
 
 
+_MANY = sys.maxsize
+
+
 class Tally:
     """A counter that any thread may add to.
 
-    `add` is a C call that cannot be interrupted half way, which `+= 1` could.
+    `add` is a C call that cannot be interrupted half way, which `+= 1` could: it takes one of the
+    many items of an iterator that knows how many are left.
     """
 
-    __slots__ = ("_count", "add")
+    __slots__ = ("_left", "add")
 
     def __init__(self) -> None:
-        self._count = itertools.count()
-        self.add = self._count.__next__
+        self._left = repeat(None, _MANY)
+        self.add: Callable[[], object] = self._left.__next__
 
     @property
     def value(self) -> int:
         """How often `add` was called."""
-        # Reading a count without advancing it: its repr is "count(n)".
-        return int(repr(self._count)[6:-1])
+        return _MANY - length_hint(self._left)
 
 
 class Dispatcher(Protocol):
@@ -95,10 +105,13 @@ class Dispatcher(Protocol):
     """Whether hooks may be coroutines."""
 
     submit: Callable[[Any], None]
-    """Give the mailbox a turn soon; the caller holds its `active`."""
+    """Give the mailbox a turn soon; the caller holds its permit."""
 
     def take_here(self, mailbox: Any) -> None:
         """As `submit`, but on this thread and at once, for actors that are brief."""
+
+    def lend(self, future: Any) -> None:
+        """Take turns on the task that is about to await `future`, if that is of use."""
 
     def interrupt(self, mailbox: Any) -> None:
         """Cancel what its handler awaits, because the actor is being killed."""
@@ -124,7 +137,7 @@ class _Bounds:
 
 
 class Mailbox:
-    """The lanes of one actor, and the lock that says who may read them.
+    """The lanes of one actor, and the permit to read them.
 
     A user-lane item is the bare message, or a tuple `(message, future, context)` where there is
     more to carry. (A message that is itself a tuple always travels in one.)
@@ -132,7 +145,6 @@ class Mailbox:
 
     __slots__ = (
         "__weakref__",
-        "active",
         "bounds",
         "calm",
         "closed",
@@ -140,6 +152,7 @@ class Mailbox:
         "count_sent",
         "direct",
         "dispatcher",
+        "permit",
         "pulse",
         "queue",
         "submit",
@@ -150,8 +163,8 @@ class Mailbox:
     ) -> None:
         self.dispatcher = dispatcher
         self.submit = dispatcher.submit
-        # Invariant: held while the mailbox is scheduled or being read, and for good once closed.
-        self.active = threading.Lock()
+        # Invariant: empty while the mailbox is scheduled or being read, and for good once closed.
+        self.permit = {0: 1}
         self.queue: deque[Any] = deque()
         self.control: deque[tuple[Any, tuple[Any, ...]]] | None = None
         # Invariant: every post to the control lane puts a new object here, so a reader that kept
@@ -181,7 +194,7 @@ class Mailbox:
             self.queue.append(item)
         elif not self._put_bounded(self.bounds, item):
             return
-        if self.active.acquire(False):
+        if self.permit.pop(0, 0):
             self.submit(self)
         if self.closed:
             self.bury()
@@ -204,7 +217,7 @@ class Mailbox:
 
     def _posted(self) -> None:
         self.pulse = object()
-        if self.active.acquire(False):
+        if self.permit.pop(0, 0):
             self.submit(self)
         if self.closed:
             self.bury()
@@ -292,8 +305,8 @@ class Mailbox:
         if self.has_work():
             self.submit(self)
             return
-        self.active.release()
-        if self.has_work() and self.active.acquire(False):
+        self.permit[0] = 1
+        if self.has_work() and self.permit.pop(0, 0):
             self.submit(self)
 
     def has_work(self) -> bool:

@@ -141,9 +141,9 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         # more would cost a tenth of a tell.
         cell.count_sent()
         cell.queue.append(message)
-        if cell.active.acquire(False):
+        if cell.permit.pop(0, 0):
             cell.submit(cell)
-        elif cell.closed:  # whose `active` is held for good
+        elif cell.closed:  # whose permit is taken for good
             cell.bury()
 
     def request(self, message: Any, *, timeout: float | None = None) -> Future[Any]:
@@ -230,7 +230,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             and type(message) not in SPECIAL
             and _get_context() is None
             and cell.dispatcher.inline
-            and cell.active.acquire(False)
+            and cell.permit.pop(0, 0)
         ):
             # Nobody is in its turn, so this thread, which has nothing else to do, takes it.
             return cell.dispatcher.answer_here(cell, message)
@@ -240,7 +240,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             # Nobody may be given up in time, so this thread may as well run the turn itself.
             cell.count_sent()
             cell.queue.append(item)
-            if cell.active.acquire(False):
+            if cell.permit.pop(0, 0):
                 cell.dispatcher.run_here(cell, future)
             if cell.closed:
                 cell.bury()

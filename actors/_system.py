@@ -466,7 +466,7 @@ class ActorSystem:
                 cell.count_sent = refuse
                 cell.direct = False
                 cell.submit = refuse
-                cell.active = threading.Lock()
+                cell.permit = {0: 1}
 
 
 async def _settled(future: Future[Any]) -> None:

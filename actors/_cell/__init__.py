@@ -1,6 +1,6 @@
 """The engine of one actor.
 
-A cell is a mailbox that knows what to do with what is in it. Whoever holds its `active` lock runs
+A cell is a mailbox that knows what to do with what is in it. Whoever holds its permit runs
 its turn and is the only one to change what belongs to the actor; everybody else posts to the
 control lane. The same life cycle serves sync and async actors: it is written as coroutines, which
 a thread drives with `complete` (they must not suspend there) and a loop awaits.

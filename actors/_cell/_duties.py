@@ -50,6 +50,9 @@ class Duties(CellState):
         if not future._add_callback(lambda _: scheduled.cancel()):
             scheduled.cancel()
 
+    def hasten(self, future: Future[Any]) -> None:
+        self.dispatcher.lend(future)
+
     def request_given_up(self, future: Future[Any]) -> None:
         if self.asked is future:
             self.dispatcher.interrupt_request(self, future)

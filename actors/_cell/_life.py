@@ -278,7 +278,7 @@ class Life(Duties):
         self.stop_wanted = True
         # In its place in the user lane, so that what was queued before it runs.
         self.queue.append(StopOrder(future, wanted=True))
-        if self.active.acquire(blocking=False):
+        if self.permit.pop(0, 0):
             self.submit(self)
         elif self.closed:
             self.bury()
@@ -358,7 +358,7 @@ class Life(Duties):
         if self.heir is not None:
             return  # the end it asks for has come
         self.queue.append(StopOrder(None, wanted=False))
-        if self.active.acquire(blocking=False):
+        if self.permit.pop(0, 0):
             self.submit(self)
         if self.closed:
             self.bury()

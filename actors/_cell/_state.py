@@ -1,7 +1,7 @@
 """What a cell is made of, and what its parts share.
 
 Invariant of all the modules here: apart from what `Mailbox` shares with senders, the fields are
-written only by whoever holds `active`, or before the first turn. Where another thread has to act
+written only by whoever holds the permit, or before the first turn. Where another thread has to act
 (an abandoned handler), the method says how it stays within what any thread may do.
 """
 
@@ -172,8 +172,8 @@ class CellState(Mailbox):
         super().__init__(dispatcher, spec.mailbox or spec.cls.mailbox, system.sent)
         if spec.cls._brief and dispatcher.inline:
             self.submit = dispatcher.take_here
-        # Held until `begin` is through, so that nobody takes a turn on a half-made actor.
-        self.active.acquire()
+        # Until `begin` is through, so that nobody takes a turn on a half-made actor.
+        self.permit.clear()
         self.system = system
         self.spec = spec
         self.key = key

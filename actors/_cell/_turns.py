@@ -1,13 +1,15 @@
 """Turns: how messages are handled, on a thread and on an event loop.
 
-`run` and `run_async` are the same turn twice, since a coroutine cannot be both fast on a thread and
-able to wait on a loop. What is not on the fast path is shared.
+`run_on` and `run_async` are the same turn twice, since a coroutine cannot be both fast on a thread
+and able to wait on a loop. What is not on the fast path is shared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from types import CoroutineType
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
@@ -30,6 +32,48 @@ lost in the noise from about 30 on, and the longest wait behind busy neighbours 
 _PROXIED = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 
 
+class Runner(Protocol):
+    """A thread that takes turns, as the cells see it."""
+
+    cell: Any
+    """Whose turn it takes."""
+
+    handled: int
+    """How many messages, counted at the end of each turn."""
+
+    placed: bool
+    """Whether it goes on with the next turn."""
+
+    take: Callable[[], Any]
+    """Return who is ready, or None once the pool ends; raises `queue.Empty`."""
+
+    def end(self) -> None:
+        """Pass the end of the pool on."""
+
+
+class Driver(Protocol):
+    """A task that takes turns on an event loop, likewise."""
+
+    def next(self, cell: Any, handled: int, /) -> Any:
+        """Note the end of a turn of `cell`; return whose turn is next, or None to stop."""
+
+
+class _Alone:
+    """The runner of one turn."""
+
+    __slots__ = ("cell", "handled")
+
+    placed = False
+    take: Callable[[], Any] = SimpleQueue[Any]().get_nowait
+
+    def __init__(self) -> None:
+        self.cell: Any = None
+        self.handled = 0
+
+    def end(self) -> None:
+        """There is no pool."""
+
+
 class Cell(Killable):
     """One actor as the engine sees it."""
 
@@ -44,117 +88,154 @@ class Cell(Killable):
             until: a future after whose answer the turn ends early, because its thread waits for
                 nothing else, and what comes next may block (perhaps until that thread goes on).
         """
-        self.in_turn = True
-        handled = 0
-        left = THROUGHPUT
-        queue = self.queue
-        while True:
-            pulse = self.pulse
-            if pulse is not self.calm:
-                if self.closed:
-                    return handled
-                if self.control:
-                    complete(self._attend())
-                    continue
-                if self.suspended:
-                    break
-                self.calm = pulse
-            receive = self.receive
-            # The fast path. Invariant: between two messages, `pulse` tells whether anything but
-            # the next message has to be looked at (control, a failure, the actor's end).
-            while queue and left and self.pulse is pulse:
-                left -= 1
-                try:
-                    item = queue.popleft()
-                except IndexError:
-                    break
-                if type(item) in SPECIAL:
-                    handled += self._run_special(item)
-                    if until is not None and until._state:
-                        left = 0
-                    continue
-                self.item = item
-                try:
-                    result = receive(item)
-                except BaseException as error:  # noqa: BLE001 - all that ends a handler is a failure
-                    self._dead_letter(item, "failed")
-                    complete(self._fail(error))
-                else:
-                    if result is not None and type(result) is CoroutineType:
-                        self._dead_letter(item, "failed")
-                        complete(self._fail(self._unexpected(result)))
-                    else:
-                        handled += 1
-            if self.pulse is pulse:
-                break  # nothing but messages came, so there is nothing to look at
-        if queue or not self.direct:
-            self._after_turn()
-            return handled
-        # What _after_turn and Mailbox.release do, in line for the case that is in a hurry.
-        self.item = None
-        self.in_turn = False
-        self.active.release()
-        if (queue or self.control) and self.active.acquire(False):
-            self.submit(self)
-        return handled
+        alone = _Alone()
+        self.run_on(alone, until)
+        return alone.handled
 
-    async def run_async(self) -> int:
-        """Take a turn on the event loop; return how many messages were handled."""
-        self.in_turn = True
-        handled = 0
-        left = THROUGHPUT
-        queue = self.queue
-        while True:
-            pulse = self.pulse
-            if pulse is not self.calm:
-                if self.closed:
-                    return handled
-                if self.control:
-                    await self._attend()
-                    continue
-                if self.suspended:
-                    break
-                self.calm = pulse
-            receive = self.receive
-            while queue and left and self.pulse is pulse:
-                left -= 1
-                try:
-                    item = queue.popleft()
-                except IndexError:
-                    break
-                if type(item) in SPECIAL:
-                    handled += await self._run_special_async(item)
-                    continue
-                self.item = item
-                try:
-                    result = receive(item)
-                    if type(result) is CoroutineType:
-                        await result
-                    handled += 1
-                except BaseException as error:  # noqa: BLE001 - likewise
-                    self._dead_letter(item, "failed")
-                    await self._fail(error)
-            if self.pulse is pulse:
-                break
-        if queue or not self.direct:
-            self._after_turn()
-            return handled
-        self.item = None
-        self.in_turn = False
-        self.active.release()
-        if (queue or self.control) and self.active.acquire(False):
-            self.submit(self)
-        return handled
+    def run_on(self, runner: Runner, until: Future[Any] | None = None) -> None:
+        """Take a turn, and then those of the actors that the runner has ready.
 
-    def _after_turn(self) -> None:
+        One call for many turns, because most turns have one message, and a call for each would
+        cost a tenth of it.
+        """
+        cell: Any = self
+        take = runner.take
+        while True:
+            cell.in_turn = True
+            left = THROUGHPUT
+            unhandled = 0
+            queue = cell.queue
+            while True:
+                pulse = cell.pulse
+                if pulse is not cell.calm:
+                    if cell.closed:
+                        break
+                    if cell.control:
+                        complete(cell._attend())
+                        continue
+                    if cell.suspended:
+                        break
+                    cell.calm = pulse
+                receive = cell.receive
+                # The fast path. Invariant: between two messages, `pulse` tells whether anything
+                # but the next message has to be looked at (control, a failure, the actor's end).
+                while queue and left and cell.pulse is pulse:
+                    left -= 1
+                    try:
+                        item = queue.popleft()
+                    except IndexError:
+                        unhandled += 1
+                        break
+                    if type(item) in SPECIAL:
+                        unhandled += 1 - cell._run_special(item)
+                        if until is not None and until._state:
+                            unhandled += left
+                            left = 0
+                        continue
+                    cell.item = item
+                    try:
+                        result = receive(item)
+                        if result is not None and type(result) is CoroutineType:
+                            raise cell._unexpected(result)  # noqa: TRY301 - fails it likewise
+                    except BaseException as error:  # noqa: BLE001 - all that ends a handler fails it
+                        unhandled += 1
+                        cell._dead_letter(item, "failed")
+                        complete(cell._fail(error))
+                if cell.pulse is pulse:
+                    break  # nothing but messages came, so there is nothing to look at
+            runner.handled += THROUGHPUT - left - unhandled
+            # What _end_turn does, in line for those that are in a hurry.
+            cell.item = None
+            if cell.direct:
+                cell.in_turn = False
+                cell.permit[0] = 1
+                if queue or cell.control:
+                    cell._again()
+            else:
+                cell._end_turn()
+            if not runner.placed:
+                return
+            try:
+                cell = runner.cell = take()
+            except Empty:
+                return
+            if cell is None:
+                runner.end()
+                return
+
+    async def run_async(self, driver: Driver) -> None:
+        """Take a turn on the event loop, and then those of the actors that the driver has ready."""
+        cell: Any = self
+        while True:
+            cell.in_turn = True
+            left = THROUGHPUT
+            unhandled = 0
+            queue = cell.queue
+            while True:
+                pulse = cell.pulse
+                if pulse is not cell.calm:
+                    if cell.closed:
+                        break
+                    if cell.control:
+                        await cell._attend()
+                        continue
+                    if cell.suspended:
+                        break
+                    cell.calm = pulse
+                receive = cell.receive
+                while queue and left and cell.pulse is pulse:
+                    left -= 1
+                    try:
+                        item = queue.popleft()
+                    except IndexError:
+                        unhandled += 1
+                        break
+                    if type(item) in SPECIAL:
+                        unhandled += 1 - await cell._run_special_async(item)
+                        continue
+                    cell.item = item
+                    try:
+                        result = receive(item)
+                        if type(result) is CoroutineType:
+                            await result
+                    except BaseException as error:  # noqa: BLE001 - likewise
+                        unhandled += 1
+                        cell._dead_letter(item, "failed")
+                        await cell._fail(error)
+                if cell.pulse is pulse:
+                    break
+            handled = THROUGHPUT - left - unhandled
+            cell.item = None
+            if cell.direct:
+                cell.in_turn = False
+                cell.permit[0] = 1
+                if queue or cell.control:
+                    cell._again()
+            else:
+                cell._end_turn()
+            cell = driver.next(cell, handled)
+            if cell is None:
+                return
+
+    def _end_turn(self) -> None:
+        """Let the next one have the permit, and see to what is there by now."""
         self.item = None
+        if self.closed:
+            return  # it is gone for good
         if self.bounds is not None:
             self.freed()
-        elif len(self.queue) > HIGH_WATER and not self.warned:
+        self.in_turn = False
+        self.permit[0] = 1
+        if self.queue or self.control:
+            self._again()
+
+    def _again(self) -> None:
+        """Take the permit back if there is something to do; the last step of a turn."""
+        if len(self.queue) > HIGH_WATER and not self.warned:
             self.warned = True
             self.system.publish(MailboxHigh(self.ref, self.path, len(self.queue)))
-        self.in_turn = False
-        self.release()
+        if self.has_work() and self.permit.pop(0, 0):
+            self.submit(self)
 
     async def _attend(self) -> None:
         """Do everything that waits in the control lane."""
@@ -232,7 +313,7 @@ class Cell(Killable):
         return future
 
     def answer(self, message: Any) -> Any:
-        """Handle one request on the thread of the asker, who holds `active`; a turn of its own.
+        """Handle one request on the thread of the asker, who holds the permit; a turn of its own.
 
         There is a future only if somebody wants it: the handler takes over the reply, or fails.
         """
@@ -254,21 +335,13 @@ class Cell(Killable):
             complete(self._not_handled(message, future, error))
             self.system.handled_inline(1)
             self.asked = self.promised = None
-            if not self.closed:
-                self._after_turn()
+            self._end_turn()
             return future.get()
         self.system.handled_inline(1)
         promised, self.promised = self.promised, None
-        self.asked = self.item = None
-        self.in_turn = False
-        if self.closed:
-            pass  # abandoned in its handler, whose answer counts all the same
-        elif self.queue or self.control:
-            self.release()
-        else:
-            self.active.release()
-            if (self.queue or self.control) and self.active.acquire(False):
-                self.submit(self)
+        self.asked = None
+        # If it was abandoned in its handler, the answer counts all the same.
+        self._end_turn()
         return result if promised is None else promised.get()
 
     async def _run_special_async(self, item: Any) -> int:

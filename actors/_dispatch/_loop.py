@@ -5,6 +5,9 @@ turn that does not suspend costs no trip through the loop. When a handler does s
 is suspended with it (so the handler runs in a real task, as `asyncio.timeout` and others demand),
 and a pump, which the loop calls next, sends another driver to the remaining cells. 100 000 agents
 that wait for a model are 100 000 suspended drivers.
+
+A task of the same loop that awaits a reply *lends* its time: the turns that are ready are stepped
+there and then, so an ask whose handler does not suspend costs no trip through the loop either.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from loguru import logger
@@ -28,7 +31,170 @@ SPARE_DRIVERS = 64
 TURNS_PER_STEP = 256
 """Turns a driver takes before it lets the rest of the loop have a go."""
 
+LENDS_PER_ROUND = 64
+"""How often tasks lend themselves to ready actors before the loop has to come round."""
+
+MAX_LENT = 16
+"""How deep lending may go on one stack."""
+
 _get_running_loop = asyncio._get_running_loop
+_get_run = RUN.get
+
+
+class _Driver:
+    """A task that takes turns, and where it stands."""
+
+    __slots__ = (
+        "cancelling",
+        "cell",
+        "context",
+        "dispatcher",
+        "left",
+        "parked",
+        "ready",
+        "rest",
+        "task",
+        "until",
+    )
+
+    def __init__(self, dispatcher: LoopDispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.ready = dispatcher.ready
+        # Empty at first: a driver must not inherit the run of whoever caused it.
+        self.context = contextvars.Context()
+        self.cell: Any = None
+        self.left = 0  # turns until the loop has a go
+        self.rest: _Rest | None = None  # turns that were begun on another task's time
+        self.until: Any = None  # the future whose task lends its time at the moment
+        self.parked: asyncio.Future[None] | None = None
+        self.task = dispatcher.loop.create_task(self._drive(), context=self.context)
+        self.cancelling = self.task.cancelling
+
+    def begin(self, cell: Any) -> None:
+        """Note that a turn of `cell` is about to begin."""
+        self.cell = cell
+        cell.frame = self.task
+        CELL.set(cell)
+
+    def next(self, cell: Any, handled: int) -> Any:
+        """Note the end of a turn of `cell`; return whose turn is next, or None to stop."""
+        self.dispatcher.handled += handled
+        cell.frame = None
+        if _get_run() is not None:
+            RUN.set(None)
+        if self.cancelling() and self._was_cancelled(cell):
+            self.left = -1
+            return None
+        self.left -= 1
+        until = self.until
+        if not self.left or (until is not None and until._state):
+            return None
+        ready = self.ready
+        if not ready:
+            return None
+        cell = ready.popleft()
+        if ready:
+            # Should this turn suspend, somebody has to take the others.
+            self.dispatcher.resume_pump()
+        self.cell = cell
+        cell.frame = self.task
+        CELL.set(cell)
+        return cell
+
+    def _was_cancelled(self, cell: Any) -> bool:
+        """Tell whether somebody else than the runtime cancels the task, and it has to end."""
+        foreign = cell.interrupted is None and not cell.was_interrupted
+        cell.was_interrupted = False
+        while self.task.cancelling():
+            self.task.uncancel()
+        return bool(foreign)
+
+    def step(self) -> bool:
+        """Take turns for as long as none has to wait; tell whether one has.
+
+        Called in this driver's context, while its task is parked and counts as the current one.
+        """
+        ready = self.dispatcher.ready
+        cell = ready.popleft()
+        if ready:
+            self.dispatcher.resume_pump()
+        self.begin(cell)
+        turns = cell.run_async(self)
+        try:
+            waits_for = turns.send(None)
+        except StopIteration:
+            return False
+        except Exception:  # noqa: BLE001 - as in _drive
+            logger.exception("the runtime failed in a turn of {}", self.cell)
+            return False
+        if waits_for is not None:
+            waits_for._asyncio_future_blocking = False
+        self.rest = _Rest(turns, waits_for)
+        return True
+
+    async def _drive(self) -> None:
+        dispatcher = self.dispatcher
+        ready = dispatcher.ready
+        while True:
+            dispatcher.arrived(self)
+            self.left = TURNS_PER_STEP
+            while self.left > 0 and (ready or self.rest is not None):
+                try:
+                    if self.rest is not None:
+                        rest, self.rest = self.rest, None
+                        await rest
+                        continue
+                    cell = ready.popleft()
+                    if ready:
+                        dispatcher.resume_pump()
+                    self.begin(cell)
+                    await cell.run_async(self)
+                except Exception:  # noqa: BLE001 - a bug of the runtime must not stop all actors
+                    logger.exception("the runtime failed in a turn of {}", self.cell)
+                    self.left -= 1
+            CELL.set(None)
+            self.cell = None
+            if self.left < 0 or not dispatcher.park(self):
+                return
+            assert self.parked is not None
+            try:
+                await self.parked
+            except asyncio.CancelledError:
+                if self.rest is None:
+                    raise
+                # What was begun on another task's time is what was meant.
+                self.rest.cancelled = True
+
+
+class _Rest:
+    """Turns that were begun on another task's time, and have come to wait for something."""
+
+    __slots__ = ("cancelled", "turns", "waits_for")
+
+    def __init__(self, turns: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self.turns = turns
+        self.waits_for = waits_for
+        self.cancelled = False
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        turns = self.turns
+        waits_for = self.waits_for
+        try:
+            if self.cancelled:
+                waits_for = turns.throw(asyncio.CancelledError())
+            while True:
+                if waits_for is not None:
+                    # A task takes what is yielded to it for a future that is being awaited only
+                    # if it says so, once for each time.
+                    waits_for._asyncio_future_blocking = True
+                try:
+                    value = yield waits_for
+                except BaseException as error:  # noqa: BLE001 - it is for the one that waits
+                    waits_for = turns.throw(error)
+                else:
+                    waits_for = turns.send(value)
+        except StopIteration:
+            return
 
 
 class LoopDispatcher:
@@ -39,33 +205,35 @@ class LoopDispatcher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._ready: deque[Any] = deque()
-        # Invariant: held from the moment a pump is scheduled until it begins; so there is at most
-        # one, and whoever appends after it began schedules the next.
-        self._pump_due = threading.Lock()
+        self.ready: deque[Any] = deque()
+        # Invariant: empty from the moment a pump is scheduled until it begins; so there is at most
+        # one, and whoever appends after it began schedules the next. (As a mailbox's permit.)
+        self._pump_permit = {0: 1}
         # Invariant: all below is used on the loop's thread only.
-        self._spare: list[tuple[asyncio.Future[None], asyncio.Task[None]]] = []
-        self._drivers: set[asyncio.Task[None]] = set()
+        self._spare: list[_Driver] = []
+        self._drivers: set[_Driver] = set()
         # Invariant: the drivers that were sent for and have not come yet. One that somebody else
         # cancels on its way leaves here when it ends, or no other would be sent for ever again.
-        self._waking: set[asyncio.Task[None]] = set()
+        self._waking: set[_Driver] = set()
+        self._lends = 0  # since the loop came round
+        self._lent = 0  # how deep
         self._closed = False
         self.handled = 0
         self.submit: Callable[[Any], None] = self._submit
 
     def _submit(self, cell: Any) -> None:
-        self._ready.append(cell)
-        if self._pump_due.acquire(False):
+        self.ready.append(cell)
+        if self._pump_permit.pop(0, 0):
             self._schedule()
+
+    def resume_pump(self) -> None:
+        """Have somebody sent for those that are ready, unless that is so already."""
+        if self._pump_permit.pop(0, 0):
+            self.loop.call_soon(self._pump)
 
     def _schedule(self) -> None:
         if _get_running_loop() is self.loop:
-            # A driver that is running takes what it causes itself, unless it suspends first;
-            # anybody else need not wait for the loop to come round to the pump.
-            if asyncio.current_task(self.loop) in self._drivers:
-                self.loop.call_soon(self._pump)
-            else:
-                self._pump()
+            self.loop.call_soon(self._pump)
             return
         try:
             self.loop.call_soon_threadsafe(self._pump)
@@ -76,74 +244,77 @@ class LoopDispatcher:
             logger.error("the event loop of an actor system was closed before the system stopped")
 
     def _pump(self) -> None:
-        self._pump_due.release()
-        if not self._ready or self._waking:
+        self._pump_permit[0] = 1
+        self._lends = 0
+        if not self.ready or self._waking:
             return
         while self._spare:
-            parked, task = self._spare.pop()
-            if not parked.done():
-                self._waking.add(task)
+            driver = self._spare.pop()
+            parked = driver.parked
+            if parked is not None and not parked.done():
+                self._waking.add(driver)
                 parked.set_result(None)
                 return
-        # In an empty context: a driver must not inherit the run of whoever caused it.
-        task = self.loop.create_task(self._drive(), context=contextvars.Context())
-        self._drivers.add(task)
-        self._waking.add(task)
-        task.add_done_callback(self._driver_ended)
+        driver = _Driver(self)
+        self._drivers.add(driver)
+        self._waking.add(driver)
+        driver.task.add_done_callback(lambda _: self._driver_ended(driver))
 
-    def _driver_ended(self, task: asyncio.Task[None]) -> None:
-        self._drivers.discard(task)
-        self._waking.discard(task)
-        self._resume_pump()
+    def _driver_ended(self, driver: _Driver) -> None:
+        self._drivers.discard(driver)
+        self._waking.discard(driver)
+        if self.ready:
+            self.resume_pump()
 
-    async def _drive(self) -> None:
-        me = asyncio.current_task()
-        assert me is not None
-        ready = self._ready
-        cell: Any
-        while True:
-            self._waking.discard(me)
-            for _ in range(TURNS_PER_STEP):
-                try:
-                    cell = ready.popleft()
-                except IndexError:
-                    break
-                if ready and self._pump_due.acquire(False):
-                    # Should this turn suspend, somebody has to take the others.
-                    self.loop.call_soon(self._pump)
-                CELL.set(cell)
-                cell.frame = me
-                try:
-                    # Not in one statement: `+=` reads its left side before the turn suspends.
-                    handled = await cell.run_async()
-                    self.handled += handled
-                except Exception:  # noqa: BLE001 - a bug of the runtime must not stop all actors
-                    logger.exception("the runtime failed in a turn of {}", cell)
-                cell.frame = None
-                RUN.set(None)
-                if me.cancelling() and self._was_cancelled(cell, me):
-                    return
-            CELL.set(None)
-            cell = None
-            if len(self._spare) >= SPARE_DRIVERS or self._closed:
-                self._resume_pump()
-                return
-            parked = self.loop.create_future()
-            self._spare.append((parked, me))
-            self._resume_pump()
-            await parked
+    def arrived(self, driver: _Driver) -> None:
+        """Note that a driver is there and takes turns."""
+        self._waking.discard(driver)
 
-    def _was_cancelled(self, cell: Any, me: asyncio.Task[None]) -> bool:
-        """Tell whether somebody else than the runtime cancels this task, and it has to end."""
-        foreign = cell.interrupted is None and not cell.was_interrupted
-        cell.was_interrupted = False
-        while me.cancelling():
-            me.uncancel()
-        return bool(foreign)
+    def park(self, driver: _Driver) -> bool:
+        """Have a driver wait for the next pump; tell False if it is to end instead."""
+        if self.ready:
+            self.resume_pump()
+        if len(self._spare) >= SPARE_DRIVERS or self._closed:
+            return False
+        driver.parked = self.loop.create_future()
+        self._spare.append(driver)
+        return True
 
-    def _resume_pump(self) -> None:
-        if self._ready and self._pump_due.acquire(blocking=False):
-            self.loop.call_soon(self._pump)
+    def lend(self, future: Any) -> None:
+        """Take the turns of actors that are ready on the time of the task that awaits `future`.
+
+        It would only wait, and the loop have to come round twice until it went on. The turns are
+        stepped as a parked driver, in its context and as its task; if one comes to wait for
+        something, that driver goes on with it, and the lending ends.
+        """
+        loop = self.loop
+        if not self.ready or self._lends >= LENDS_PER_ROUND or self._lent >= MAX_LENT:
+            return
+        if _get_running_loop() is not loop or not self._spare:
+            return
+        task = asyncio.current_task(loop)
+        if task is None:
+            return
+        driver = self._spare.pop()
+        if driver.task.cancelling():
+            return  # it is about to end
+        self._lends += 1
+        self._lent += 1
+        driver.left = TURNS_PER_STEP
+        driver.until = future
+        asyncio._leave_task(loop, task)
+        asyncio._enter_task(loop, driver.task)
+        try:
+            suspended = driver.context.run(driver.step)
+        finally:
+            asyncio._leave_task(loop, driver.task)
+            asyncio._enter_task(loop, task)
+            self._lent -= 1
+            driver.until = None
+        if not suspended and driver.left >= 0:
+            self._spare.append(driver)
+        elif driver.parked is not None and not driver.parked.done():
+            driver.parked.set_result(None)
 
     def take_here(self, cell: Any) -> None:
         """An actor of the loop runs on the loop only."""
@@ -188,17 +359,17 @@ class LoopDispatcher:
     async def close(self) -> None:
         """Let all drivers end; handlers that are still suspended are cancelled."""
         self._closed = True
-        for parked, _ in self._spare:
-            if not parked.done():
-                parked.set_result(None)
+        for driver in self._spare:
+            if driver.parked is not None and not driver.parked.done():
+                driver.parked.set_result(None)
         self._spare.clear()
         me = asyncio.current_task()
-        drivers = [d for d in self._drivers if d is not me]
+        drivers = [d.task for d in self._drivers if d.task is not me]
         if not drivers:
             return
         _, late = await asyncio.wait(drivers, timeout=0.2)
-        for driver in late:
-            driver.cancel()
+        for task in late:
+            task.cancel()
         if late:
             await asyncio.wait(late, timeout=1.0)
 

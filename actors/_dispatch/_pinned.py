@@ -29,7 +29,7 @@ class Pinned:
 
     def _submit(self, cell: Any) -> None:
         if self._thread is None:
-            # Invariant: the caller holds the cell's `active`, so nobody else is here.
+            # Invariant: the caller holds the cell's permit, so nobody else is here.
             self.cell = cell
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
@@ -52,6 +52,9 @@ class Pinned:
     def take_here(self, cell: Any) -> None:
         """A pinned actor runs on its own thread only."""
         self.submit(cell)
+
+    def lend(self, future: Any) -> None:
+        """A loop's time is not for handlers that may block."""
 
     def interrupt(self, cell: Any) -> None:
         """A sync handler cannot be interrupted."""

@@ -38,10 +38,25 @@ MAX_INLINE = 24
 """How deep asks may run each other's turns on one stack."""
 
 
+def _nothing() -> Any:
+    """Be the ready queue of one who has no pool."""
+    raise Empty
+
+
 class _Worker:
     """One thread of the pool, or a guest that waits for a reply and runs the turn itself."""
 
-    __slots__ = ("cell", "depth", "handled", "helping", "idle", "pool", "turns", "wake")
+    __slots__ = (
+        "cell",
+        "depth",
+        "handled",
+        "helping",
+        "idle",
+        "placed",
+        "pool",
+        "take",
+        "wake",
+    )
 
     def __init__(self, pool: Pool | None) -> None:
         self.pool = pool
@@ -49,8 +64,10 @@ class _Worker:
         self.depth = 0
         # Invariant: written by this worker alone; the monitor and stats only read.
         self.handled = 0
-        self.turns = 0
         self.idle = False
+        self.take: Callable[[], Any] = _nothing if pool is None else pool.ready.get_nowait
+        # Invariant: whether it is the pool's holder; written under the pool's lock.
+        self.placed = False
         # Whether to take one turn without having the place.
         self.helping = False
         # Locked while the worker is parked; released to wake it.
@@ -60,6 +77,11 @@ class _Worker:
     def before_block(self) -> None:
         if self.pool is not None:
             self.pool.give_place(self)
+
+    def end(self) -> None:
+        """Let the next worker see the end, too; this one comes to it once more itself."""
+        if self.pool is not None:
+            self.pool.ready.put(None)
 
     def after_block(self) -> None:
         """Go on without the place: the turn is finished beside the new holder's."""
@@ -79,10 +101,10 @@ class Pool:
     def __init__(self, name: str, handled_inline: Callable[[], object]) -> None:
         self._name = name
         self._handled_inline = handled_inline
-        self._ready: SimpleQueue[Any] = SimpleQueue()
+        self.ready: SimpleQueue[Any] = SimpleQueue()
         self._lock = threading.Lock()
         # Invariant: all below changes under _lock. There is one holder once the pool has started,
-        # and only the holder waits for _ready; helpers (see _watch) take what is there.
+        # and only the holder waits for `ready`; helpers (see _watch) take what is there.
         self._holder: _Worker | None = None
         self._parked: list[_Worker] = []
         self._workers: dict[_Worker, threading.Thread] = {}
@@ -93,7 +115,7 @@ class Pool:
         self._monitor_asleep = False
         self._monitor_wake = threading.Event()
         # A submit is a C call and nothing else.
-        self.submit: Callable[[Any], None] = self._ready.put
+        self.submit: Callable[[Any], None] = self.ready.put
 
     # -- entrances ---------------------------------------------------------------------------
 
@@ -103,7 +125,7 @@ class Pool:
             return
         with self._lock:
             if self._holder is None and not self._closed:
-                self._holder = self._new_worker()
+                self._hold(self._new_worker())
                 self._monitor = threading.Thread(
                     target=self._watch, name=f"{self._name}-monitor", daemon=True
                 )
@@ -137,7 +159,7 @@ class Pool:
             worker = local.worker = _Worker(None)
         # At the end of its own turn it gets in line, or a busy one would keep this thread.
         if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or worker.cell is cell:
-            self._ready.put(cell)
+            self.ready.put(cell)
             return
         before, worker.cell = worker.cell, cell
         worker.depth += 1
@@ -153,7 +175,7 @@ class Pool:
             worker.cell = before
 
     def answer_here(self, cell: Any, message: Any) -> Any:
-        """Have an idle actor answer on this thread; the caller took its `active`."""
+        """Have an idle actor answer on this thread; the caller took its permit."""
         worker = local.worker
         if worker is None:
             worker = local.worker = _Worker(None)
@@ -168,6 +190,9 @@ class Pool:
         finally:
             worker.depth -= 1
             worker.cell = before
+
+    def lend(self, future: Any) -> None:
+        """A loop's time is not for handlers that may block."""
 
     def interrupt(self, cell: Any) -> None:
         """A sync handler cannot be interrupted."""
@@ -189,7 +214,7 @@ class Pool:
 
     def _work(self, me: _Worker) -> None:
         local.worker = me
-        take = self._ready.get_nowait
+        take = self.ready.get_nowait
         while True:
             if self._holder is not me:
                 if not me.helping:
@@ -205,32 +230,37 @@ class Pool:
                 cell = self._wait_for_work(me)
             if cell is None:
                 # The pool closes; the next worker is to see it, too.
-                self._ready.put(None)
+                self.ready.put(None)
                 self._retire(me)
                 return
             me.cell = cell
             try:
-                me.handled += cell.run()
+                cell.run_on(me)
             except BaseException:  # noqa: BLE001 - a bug of the runtime must not stop all actors
-                logger.exception("the runtime failed in a turn of {}", cell)
-            me.turns += 1
+                logger.exception("the runtime failed in a turn of {}", me.cell)
 
     def _wait_for_work(self, me: _Worker) -> Any:
         me.cell = None
         me.idle = True
-        cell = self._ready.get()
+        cell = self.ready.get()
         me.idle = False
         if self._monitor_asleep:
             self._monitor_asleep = False
             self._monitor_wake.set()
         return cell
 
+    def _hold(self, worker: _Worker) -> None:
+        """Give a worker the place; the caller holds the lock."""
+        worker.placed = True
+        self._holder = worker
+
     def give_place(self, me: _Worker) -> None:
         """Let another worker run turns, because this one is about to block or does not return."""
         with self._lock:
             if self._holder is not me or self._closed:
                 return
-            self._holder = self._call()
+            me.placed = False
+            self._hold(self._call())
 
     def _park(self, me: _Worker) -> bool:
         """Wait to be called; False means to end the thread."""
@@ -293,8 +323,8 @@ class Pool:
                     idle_ticks = 0
                 continue
             idle_ticks = 0
-            now = (holder, holder.turns)
-            if now != seen or self._ready.empty():
+            now = (holder, holder.handled)
+            if now != seen or self.ready.empty():
                 seen = now
                 helpers = 0
                 continue
@@ -305,11 +335,11 @@ class Pool:
             self._call_helpers(helpers)
             helpers = max(1, 2 * helpers)
             # The new holder is stuck as well if it has ended no turn by the next look.
-            seen = (self._holder, 0 if self._holder is None else self._holder.turns)
+            seen = (self._holder, 0 if self._holder is None else self._holder.handled)
 
     def _call_helpers(self, wanted: int) -> None:
         with self._lock:
-            for _ in range(min(wanted, self._ready.qsize())):
+            for _ in range(min(wanted, self.ready.qsize())):
                 if self._closed or len(self._workers) >= MAX_STUCK:
                     return
                 self._call().helping = True
@@ -334,7 +364,7 @@ class Pool:
         with self._lock:
             self._closed = True
             parked, self._parked = self._parked, []
-        self._ready.put(None)
+        self.ready.put(None)
         self._monitor_wake.set()
         for worker in parked:
             worker.wake.release()

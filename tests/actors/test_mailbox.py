@@ -92,20 +92,14 @@ def test_a_message_that_arrives_while_the_reader_goes_idle_is_not_overlooked():
     mailbox.put(1)
     mailbox.queue.popleft()
 
-    class Late:
-        """Stands for the lock: at the moment of its release, a sender is between its two steps."""
+    class Late(dict):
+        """The permit: at the moment it is given back, a sender is between its two steps."""
 
-        def __init__(self, lock):
-            self.lock = lock
-
-        def release(self):
+        def __setitem__(self, key, value):
             mailbox.queue.append(2)
-            self.lock.release()
+            super().__setitem__(key, value)
 
-        def acquire(self, blocking):
-            return self.lock.acquire(blocking)
-
-    mailbox.active = Late(mailbox.active)
+    mailbox.permit = Late()
     mailbox.release()
     assert turns.ready == [mailbox, mailbox]
 
