@@ -142,14 +142,19 @@ class Books:
         ledger: who may spend what.
         file: where charges are kept, or None.
         unwritten: lines that are booked and not on the disk yet.
+        stamp: another object after every order that was sent and everything the keeper did by
+            itself; whoever finds the one it knows need not ask again what it has asked.
     """
 
-    __slots__ = ("file", "ledger", "unwritten")
+    __slots__ = ("file", "ledger", "stamp", "unwritten")
 
     def __init__(self, ledger: Ledger, file: AppendFile | None) -> None:
         self.ledger = ledger
         self.file = file
         self.unwritten: list[bytes] = []
+        # Invariant: it changes after the message is in the mailbox, never before. So who sees the
+        # new one and then asks is answered after that message was handled.
+        self.stamp = object()
 
     def write(self) -> None:
         """Put on disk what is not there yet.
@@ -249,10 +254,12 @@ class BudgetKeeper(Actor):
             case _Expire():
                 self._alarm = None
                 self._serve()
+                self._books.stamp = object()
             case Terminated(ref) | ActorRestarted(ref):
                 # A restart is a crash, too. It is published before the new instance is built, so
                 # what that one acquires comes after this.
                 self._abandon(ref, dead=isinstance(message, Terminated))
+                self._books.stamp = object()
         return None
 
     def on_start(self) -> None:
@@ -260,12 +267,14 @@ class BudgetKeeper(Actor):
         self._subscription = self.system.events.subscribe(self.actor_ref, ActorRestarted)
 
     def on_failure(self, *_: Any) -> None:
-        """Let the next instance subscribe for itself."""
+        """Let the next instance subscribe for itself, if there is one."""
         self._subscription.cancel()
+        self._books.stamp = object()
 
     def on_stop(self) -> None:
-        """Hear of nothing any more."""
+        """Hear of nothing any more, and have everybody ask, to be told so."""
         self._subscription.cancel()
+        self._books.stamp = object()
 
     def _check(self, path: tuple[int, ...], more: bool) -> None:
         refused = self._ledger.shortage(path) if more else self._ledger.overdraft(path)
