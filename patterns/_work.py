@@ -81,6 +81,9 @@ class Owner(Protocol):
     def actor_ref(self) -> ActorRef[Any]: ...
 
     @property
+    def inbox(self) -> asyncio.Queue[Any]: ...
+
+    @property
     def timers(self) -> KeyedTimers: ...
 
     def spawn(self, what: ChildSpec, /) -> ActorRef[Any]: ...
@@ -121,12 +124,9 @@ class Run:
         owner: its actor.
         context: its context: budget, deadline, log, span.
         name: the pattern's name, for the records.
-        inbox: where the messages to its actor arrive.
     """
 
-    def __init__(
-        self, owner: Any, context: RunContext, name: str, inbox: asyncio.Queue[Any]
-    ) -> None:
+    def __init__(self, owner: Any, context: RunContext, name: str) -> None:
         self.context = context
         self.meter = Meter()
         self.afterwards: Callable[[], Awaitable[None]] | None = None
@@ -137,7 +137,6 @@ class Run:
         self._owner: Owner = owner
         self._name = name
         self._clock = owner.actor_ref.system.clock
-        self._inbox = inbox
         self._clerk: ActorRef[Any] | None = None
         self._overdrawn: BudgetExceeded | None = None
 
@@ -257,13 +256,14 @@ class Run:
 
     async def receive(self) -> Any:
         """Return the next message to this run's actor."""
-        return await self._inbox.get()
+        return await self._owner.inbox.get()
 
     def received(self) -> list[Any]:
         """Return the messages that are there, without waiting."""
         messages = []
-        while not self._inbox.empty():
-            messages.append(self._inbox.get_nowait())
+        inbox = self._owner.inbox
+        while not inbox.empty():
+            messages.append(inbox.get_nowait())
         return messages
 
     # -- money -------------------------------------------------------------------------------
