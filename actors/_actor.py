@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
@@ -22,7 +21,7 @@ from actors._mailbox import Bounded, Unbounded
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec, DispatcherName, Supervision
 
-__all__ = ["Actor", "KeyedTimers", "as_spec", "has_async_hooks"]
+__all__ = ["Actor", "KeyedTimers", "as_spec"]
 
 A = TypeVar("A", bound="Actor")
 
@@ -91,6 +90,9 @@ class Actor(pykka.Actor):
     mailbox: ClassVar[Unbounded | Bounded] = Unbounded()
     dispatcher: ClassVar[DispatcherName | None] = None
     stash_capacity: ClassVar[int] = 1000
+
+    _is_async: ClassVar[bool]
+    """Whether a hook or a public method is `async def`; set by `as_spec` on each class."""
 
     _brief: ClassVar[bool] = False
     """Whether hooks neither wait nor take long, so that whoever sends may run them at once. For
@@ -288,10 +290,9 @@ def as_spec(
     if not args and name is None and not kwargs and isinstance(what, type):
         # Most are spawned by their class alone; these share one specification, checked once.
         plain: ChildSpec | None = what.__dict__.get("_plain_spec")
-        if plain is not None:
-            return plain
-        plain = as_spec(ChildSpec(what), (), None, {})
-        what._plain_spec = plain
+        if plain is None:
+            plain = as_spec(ChildSpec(what), (), None, {})
+            what._plain_spec = plain
         return plain
     if isinstance(what, ChildSpec):
         if args or kwargs or name is not None:
@@ -303,15 +304,15 @@ def as_spec(
         spec = ChildSpec(what, args, kwargs, name)
     if not issubclass(spec.cls, Actor):
         raise InvalidOption("spawn", spec.cls, "a class derived from actors.Actor")
+    if "_is_async" not in spec.cls.__dict__:
+        spec.cls._is_async = _has_async_hooks(spec.cls)
     for mailbox in (spec.mailbox, spec.cls.mailbox):
         if mailbox is not None and not isinstance(mailbox, (Unbounded, Bounded)):
             raise InvalidOption("mailbox", mailbox, "Unbounded() or Bounded(n)")
     return spec
 
 
-@cache
-def has_async_hooks(cls: type[Any]) -> bool:
-    """Tell whether a hook or a public method of an actor class is `async def`."""
+def _has_async_hooks(cls: type[Any]) -> bool:
     for base in cls.__mro__:
         if base is Actor:
             break

@@ -336,19 +336,29 @@ class Children:
     def ended(self, child: Child) -> None:
         """Hear that a child is dead; it leaves the tree."""
         after: list[Callable[[], object]] = []
+        key = child.key
         with self._lock:
-            if self._members.get(child.key) is not child:
+            if self._members.get(key) is not child:
                 return
-            del self._members[child.key]
-            self._deadlines.pop(child.key, None)
-            if self._starting == child.key:
+            del self._members[key]
+            if not (
+                self._closing
+                or self._halting
+                or self._halted
+                or self._queue
+                or self._deadlines
+                or self._starting is not None
+            ):
+                return  # most children end while nothing goes on among them
+            self._deadlines.pop(key, None)
+            if self._starting == key:
                 self._starting = None
-            self._halted.discard(child.key)
+            self._halted.discard(key)
             if self._closing:
                 self._stop_more(after)
-            elif child.key in self._halting:
-                self._no_longer_halting(child.key, after)
-            elif self._queue and self._queue[0] == child.key:
+            elif key in self._halting:
+                self._no_longer_halting(key, after)
+            elif self._queue and self._queue[0] == key:
                 # It was stopped while the others wait for it to be restarted.
                 after.append(self._start_next)
         _call_all(after)

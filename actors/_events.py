@@ -40,6 +40,8 @@ class Events:
         self._lock = threading.Lock()
         # Invariant: replaced as a whole under _lock, so publishers read it without one.
         self._subscriptions: tuple[Subscription, ...] = ()
+        # Whether anybody is subscribed; if not, there is no need to make an event.
+        self.heard = False
 
     def subscribe(self, target: Subscriber, *kinds: type) -> Subscription:
         """Have events told to an actor, or a function called with them.
@@ -60,17 +62,14 @@ class Events:
         subscription = Subscription(self, target, kinds)
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)
+            self.heard = True
         return subscription
 
     def drop(self, subscription: Subscription) -> None:
         """End a subscription."""
         with self._lock:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
-
-    @property
-    def heard(self) -> bool:
-        """Whether anybody is subscribed; if not, there is no need to make an event."""
-        return bool(self._subscriptions)
+            self.heard = bool(self._subscriptions)
 
     def publish(self, event: Any) -> None:
         """Send an event to everybody who wants its type."""

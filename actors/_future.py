@@ -93,24 +93,37 @@ def blocking() -> Iterator[None]:
         worker.after_block()
 
 
+_listening = threading.Lock()
+"""Held for some instructions, by all futures alike."""
+
+
+def renew_future_lock() -> None:
+    """Have a lock that nobody holds, in a process that was forked with one that is held."""
+    global _listening  # noqa: PLW0603 - the one lock of this module
+    _listening = threading.Lock()
+
+
 class Future(pykka.Future[T], Generic[T]):
     """The reply to a request: await it on any event loop, or `get()` it on any thread.
 
     It is also a `pykka.Future`, with `map`, `filter`, `join`, `reduce` and `set_get_hook`.
     """
 
-    __slots__ = ("_callbacks", "_lock", "_requestee", "_state", "_value", "_waiters", "_when")
+    __slots__ = ("_callbacks", "_open", "_requestee", "_state", "_value", "_waiters", "_when")
 
     # Shadows the instance attribute that pykka's constructor would set.
     _get_hook: Any = None
 
     def __init__(self) -> None:
         # pykka's constructor is not called: all it does is to set what stands on the class here.
-        # Invariant: _state leaves _PENDING once, under _lock, after _value was written; from then
-        # on _callbacks is None and nothing changes any more.
-        self._lock = threading.Lock()
+        # Invariant: deleted by whoever answers. A slot can be deleted once, in one step that
+        # cannot be interrupted, so it decides who is first at a third of the cost of a lock.
+        self._open = True
+        # Invariant: leaves _PENDING once, after _value was written.
         self._state = _PENDING
         self._value: Any = None
+        # Invariant: changes under _listening only. Who adds one looks at _state afterwards, and
+        # who answers looks here after _state was written, so one of the two sees the other.
         self._callbacks: list[Callable[[Future[T]], object]] | None = None
         self._waiters = 0
         self._requestee: Requestee | None = None
@@ -152,14 +165,16 @@ class Future(pykka.Future[T], Generic[T]):
 
     def _resolve(self, state: int, value: Any) -> bool:
         """Answer if that is still possible; tell whether it was."""
-        with self._lock:
-            if self._state:
-                return False
-            self._value = value
-            self._state = state
-            callbacks, self._callbacks = self._callbacks, None
-        if callbacks is not None:
-            for callback in callbacks:
+        try:
+            del self._open
+        except AttributeError:
+            return False
+        self._value = value
+        self._state = state
+        if self._callbacks is not None:
+            with _listening:
+                callbacks, self._callbacks = self._callbacks, None
+            for callback in callbacks or ():
                 self._notify(callback)
         return True
 
@@ -213,7 +228,7 @@ class Future(pykka.Future[T], Generic[T]):
     def _add_callback(
         self, callback: Callable[[Future[T]], object], *, waits: bool = False
     ) -> bool:
-        with self._lock:
+        with _listening:
             if self._state:
                 return False
             self._waiters += waits
@@ -221,14 +236,18 @@ class Future(pykka.Future[T], Generic[T]):
                 self._callbacks = [callback]
             else:
                 self._callbacks.append(callback)
-            return True
+            if not self.done():
+                return True
+            # It was answered meanwhile, by somebody who may not have seen the callback.
+            self._callbacks.remove(callback)
+            return False
 
     def _drop_waiter(self, callback: Callable[[Future[T]], object]) -> bool:
         """Take out the callback of one who waited; tell whether nobody else waits.
 
         Those who only listen (`add_done_callback`) do not count: the runtime does so itself.
         """
-        with self._lock:
+        with _listening:
             if self._callbacks is None:
                 return False
             self._waiters -= 1

@@ -23,19 +23,24 @@ class State(enum.IntEnum):
     STOPPED = 5
 
 
-_NEXT: dict[State, frozenset[State]] = {
-    State.NEW: frozenset({State.STARTING, State.STOPPING}),
-    State.STARTING: frozenset({State.RUNNING, State.RESTARTING, State.STOPPING}),
-    State.RUNNING: frozenset({State.RESTARTING, State.STOPPING}),
-    State.RESTARTING: frozenset({State.STARTING, State.STOPPING}),
-    State.STOPPING: frozenset({State.STOPPED}),
-    State.STOPPED: frozenset(),
-}
+def _bits(*states: State) -> int:
+    return sum(1 << state for state in states)
+
+
+# As bits, since each actor asks twice, and a set would hash an enum's member by its name.
+_NEXT = (
+    _bits(State.STARTING, State.STOPPING),  # after NEW
+    _bits(State.RUNNING, State.RESTARTING, State.STOPPING),  # after STARTING
+    _bits(State.RESTARTING, State.STOPPING),  # after RUNNING
+    _bits(State.STARTING, State.STOPPING),  # after RESTARTING
+    _bits(State.STOPPED),  # after STOPPING
+    _bits(),  # after STOPPED
+)
 
 
 def may_advance(now: State, to: State) -> bool:
     """Tell whether an actor may go from `now` to `to`."""
-    return to in _NEXT[now]
+    return bool(_NEXT[now] >> to & 1)
 
 
 def advance(now: State, to: State) -> State:
@@ -44,5 +49,5 @@ def advance(now: State, to: State) -> State:
     Raises:
         AssertionError: it is not; a bug of the runtime, never of its user.
     """
-    assert to in _NEXT[now], f"an actor cannot go from {now.name} to {to.name}"
+    assert _NEXT[now] >> to & 1, f"an actor cannot go from {now.name} to {to.name}"
     return to

@@ -301,11 +301,13 @@ class Mailbox:
                 waiters.popleft().release()
 
     def release(self) -> None:
-        """End the reader's turn; if there is more to read, have it scheduled again."""
-        if self.has_work():
-            self.submit(self)
-            return
+        """Give the permit back; if there is more to read, have the mailbox scheduled again."""
         self.permit[0] = 1
+        if self.queue or self.control:
+            self.again()
+
+    def again(self) -> None:
+        """Take the permit back if there is something to do; the last step of a turn."""
         if self.has_work() and self.permit.pop(0, 0):
             self.submit(self)
 

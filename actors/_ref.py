@@ -31,7 +31,7 @@ class StopOrder:
 
     __slots__ = ("future", "wanted")
 
-    def __init__(self, future: Future[bool] | None, *, wanted: bool) -> None:
+    def __init__(self, future: Future[bool] | None, wanted: bool) -> None:
         self.future = future
         # Whether it came from outside (a wanted end, final) or is the actor's own normal end,
         # after which its supervisor decides by its restart type.

@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar, overload
 import pykka
 from loguru import logger
 
-from actors._actor import Actor, as_spec, has_async_hooks
+from actors._actor import Actor, as_spec
 from actors._cell import Cell, bind_defaults, renew_locks
 from actors._children import Children
 from actors._clock import Clock, SystemClock
@@ -31,7 +31,6 @@ from actors._events import DeadLetterReport, Events
 from actors._future import Future, _get_running_loop
 from actors._mailbox import Dispatcher, Tally
 from actors._messages import (
-    ActorStarted,
     DeadLetter,
     Health,
     ShutdownReport,
@@ -189,22 +188,15 @@ class ActorSystem:
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
             )
         self._born.add()
+        ref = cell.ref  # which it lets go of when it dies, perhaps before `begin` is through
         cell.begin(register=register)
-        return cell.ref
+        return ref
 
-    def announce(self, cell: Cell, *, register: bool) -> None:
-        """Make a new actor known; called when its instance is there and before it runs.
-
-        Args:
-            cell: the actor.
-            register: whether it is entered in pykka's registry.
-        """
-        if register:
-            with self._lock:
-                self._registered.add(cell)
-            pykka.ActorRegistry.register(cell.ref)
-        if self.events.heard:
-            self.events.publish(ActorStarted(cell.ref, cell.path))
+    def register(self, cell: Cell) -> None:
+        """Enter an actor in pykka's registry."""
+        with self._lock:
+            self._registered.add(cell)
+        pykka.ActorRegistry.register(cell.ref)
 
     def _start_unsupervised(
         self, cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -221,7 +213,7 @@ class ActorSystem:
         """
         cls = spec.cls
         chosen = spec.dispatcher or cls.dispatcher
-        if has_async_hooks(cls):
+        if cls._is_async:
             if chosen not in {None, "loop"}:
                 raise InvalidOption(
                     "dispatcher", chosen, f"'loop' or None, since {cls.__name__} has async hooks"
@@ -231,8 +223,10 @@ class ActorSystem:
             return self._loop_dispatcher()
         if chosen == "pinned":
             return Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
-        self._pool.start()
-        return self._pool
+        pool = self._pool
+        if not pool.started:
+            pool.start()
+        return pool
 
     def _loop_dispatcher(self) -> LoopDispatcher:
         dispatcher = self._loop

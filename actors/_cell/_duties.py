@@ -63,9 +63,9 @@ class Duties(CellState):
         token = object()
         self.unwatch(ref)
         self.more().watching[ref] = token
-        ref._cell.post(Duties._op_watched, token, self)
+        ref._cell.post(Duties._op_watched, token, self, ref)
 
-    def _op_watched(self, token: object, watcher: CellState) -> None:
+    def _op_watched(self, token: object, watcher: CellState, _: ActorRef[Any]) -> None:
         self.more().watchers[token] = watcher
 
     def unwatch(self, ref: ActorRef[Any]) -> None:
@@ -183,7 +183,9 @@ class Duties(CellState):
                     raise self._unexpected(result)  # noqa: TRY301 - told messages fail alike
                 await result
         except BaseException as error:  # noqa: BLE001 - as for any told message
-            await self._fail(error)
+            step = self._fail(error)
+            if step is not None:
+                await step
         finally:
             self.item = None
 

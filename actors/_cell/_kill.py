@@ -5,7 +5,7 @@ from __future__ import annotations
 from loguru import logger
 
 from actors._cell._life import Life
-from actors._cell._state import LOCKS, KillOrder
+from actors._cell._state import KillOrder, Step
 from actors._children import KILL_GRACE
 from actors._errors import ActorDeadError, ActorKilled
 from actors._future import Future
@@ -34,7 +34,7 @@ class Killable(Life):
         order = self.kill_order
         return order is not None and not order.seen
 
-    async def _op_kill(self, order: KillOrder) -> None:
+    def _op_kill(self, order: KillOrder) -> Step:
         order.seen = True
         order.life = self.restarts
         self.interrupted = None
@@ -42,9 +42,11 @@ class Killable(Life):
         self._kill_children()
         if self.state is State.RESTARTING:
             if order.wanted:
-                await self._give_up()
+                self._give_up()
         elif self.state < State.STOPPING:
-            await self._wind_down(error, "die" if order.wanted or self.stop_wanted else "report")
+            then = "die" if order.wanted or self.stop_wanted else "report"
+            return self._wind_down(error, then)
+        return None
 
     def _kill_children(self) -> None:
         for child in self.children.snapshot() if self.children is not None else ():
@@ -87,16 +89,15 @@ class Killable(Life):
     def _succeed(self) -> None:
         """Put a fresh cell in the place of this abandoned one, and have it restarted."""
         heir = type(self)(self.system, self.spec, self.key, self.parent)
-        heir.ref = self.ref
+        ref = heir.own_ref = self.ref
         heir.state = State.RESTARTING
         heir.then = "report"
         heir.reason = self.reason
         heir.restarts = self.restarts
-        with LOCKS.death:
-            if self.closed:
-                return
-            self.heir = heir
-            self.close()
+        if not self.claim_death():
+            return
+        self.heir = heir
+        self.close()
         # What the old instance still tries, it tries as a dead actor.
         self.state = State.STOPPED
         self.pulse = object()
@@ -110,7 +111,7 @@ class Killable(Life):
             except IndexError:
                 break
         heir._settle_debts()
-        self.ref._cell = heir
+        ref._cell = heir
         self.siblings.replace(heir)
         heir.release()
         self.bury()

@@ -11,7 +11,7 @@ from typing import Any, cast
 from loguru import logger
 
 from actors._cell._duties import Duties
-from actors._cell._state import LOCKS, is_cancellation, stop_order_in
+from actors._cell._state import Step, is_cancellation, stop_order_in
 from actors._children import Children
 from actors._errors import (
     ActorDeadError,
@@ -22,11 +22,14 @@ from actors._errors import (
 )
 from actors._future import Future
 from actors._lifecycle import State, advance
-from actors._messages import ActorRestarted, ActorStopped, DeadLetterKind
+from actors._messages import ActorRestarted, ActorStarted, ActorStopped, DeadLetterKind
 from actors._ref import ActorRef, StopOrder
 from actors._supervision import ChildSpec, Ending
 
 __all__ = ["Life", "bind_defaults"]
+
+_STARTING, _RUNNING, _STOPPING = State.STARTING, State.RUNNING, State.STOPPING
+"""Looked up once: finding a member of an enum takes as long as a call."""
 
 
 class Life(Duties):
@@ -46,18 +49,22 @@ class Life(Duties):
             self._build()
         except BaseException as error:
             # There never was an actor; what was sent to its name by now is answered.
-            self.state = State.STOPPING
+            self.state = _STOPPING
             self.reason = error
             if self.children is not None:
                 self.children.stop_all()
             self._settle_debts()
             self._die()
             raise
-        # Between the two, so that nobody hears of the end before the start.
-        self.system.announce(self, register=register)
-        self.state = advance(self.state, State.STARTING)
+        # Made known when the instance is there, and before it runs: nobody hears of the end first.
+        system = self.system
+        if register:
+            system.register(self)
+        if system.events.heard:
+            system.publish(ActorStarted(self.ref, self.path))
+        self.state = _STARTING
         if self.spec.cls.on_start is _NO_ON_START:
-            self.state = State.RUNNING
+            self.state = _RUNNING
             self.suspended = False
         else:
             self.post(Life._op_start)
@@ -65,32 +72,46 @@ class Life(Duties):
 
     def _build(self) -> None:
         spec = self.spec
-        instance = spec.cls.__new__(spec.cls, *spec.args, **spec.kwargs)
+        cls = spec.cls
+        instance = cls.__new__(cls, *spec.args, **spec.kwargs)
         instance._cell = self
         instance.actor_ref = self.ref
         instance.__init__(*spec.args, **spec.kwargs)
         self.instance = instance
         self.receive = instance.on_receive
 
-    async def _op_start(self, *, restarted: bool = False) -> None:
+    def _op_start(self, *, restarted: bool = False) -> Step:
         if self.state is not State.STARTING:
-            return
+            return None
         try:
             result = self.instance.on_start()
-            if result is not None:
-                await self._finish_hook(result)
         except BaseException as error:  # noqa: BLE001 - a failing start is a failure
-            await self._fail(error)
-            return
+            return self._fail(error)
+        if result is not None:
+            return self._finish_start(result, restarted)
+        self._runs(restarted)
+        return None
+
+    async def _finish_start(self, result: Any, restarted: bool) -> None:
+        try:
+            await self._finish_hook(result)
+        except BaseException as error:  # noqa: BLE001 - likewise
+            step = self._fail(error)
+            if step is not None:
+                await step
+        else:
+            self._runs(restarted)
+
+    def _runs(self, restarted: bool) -> None:
         if self.state is State.STARTING:
             self.state = State.RUNNING
             self.suspended = False
             if restarted:
                 self.siblings.started(self)
 
-    async def _op_restart(self, reason: Any) -> None:
+    def _op_restart(self, reason: Any) -> Step:
         if self.state is not State.RESTARTING or self.then == "die":
-            return
+            return None
         self.state = advance(self.state, State.STARTING)
         self.then = ""
         self.restarts += 1
@@ -101,37 +122,43 @@ class Life(Duties):
         try:
             self._build()
         except BaseException as error:  # noqa: BLE001 - likewise
-            await self._fail(error)
-            return
-        await self._op_start(restarted=True)
+            return self._fail(error)
+        return self._op_start(restarted=True)
 
     # -- failing and ending --------------------------------------------------------------------
 
-    async def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException) -> Step:
         """The instance has failed: end it, and have the supervisor decide."""
-        if self.state >= State.STOPPING or self.then:
+        if self.state >= _STOPPING or self.then:
             # It fails while it ends; there is nothing left to decide.
             logger.opt(exception=error).error("{} failed while it was ending", self.path)
-            return
+            return None
         if self.interrupted == "kill":
             error = ActorKilled(f"{self.path} was killed")
         logger.opt(exception=error).error("{} failed", self.path)
-        await self._wind_down(error, "die" if self.stop_wanted else "report")
-        if not isinstance(error, Exception) and not is_cancellation(error):
-            self.system.non_exception(self, error)
+        step = self._wind_down(error, "die" if self.stop_wanted else "report")
+        if isinstance(error, Exception) or is_cancellation(error):
+            return step
+        return self._fail_all(step, error)
 
-    async def _obey(self, order: StopOrder) -> None:
+    async def _fail_all(self, step: Step, error: BaseException) -> None:
+        if step is not None:
+            await step
+        self.system.non_exception(self, error)
+
+    def _obey(self, order: StopOrder) -> Step:
         if order.future is not None:
             self.stops = (*self.stops, order.future)
         if self.state is State.RESTARTING:
             if order.wanted:
-                await self._give_up()
-        elif self.state < State.STOPPING:
-            await self._wind_down(None, "die" if order.wanted else "report")
+                self._give_up()
+        elif self.state < _STOPPING:
+            return self._wind_down(None, "die" if order.wanted else "report")
+        return None
 
-    async def _wind_down(self, reason: Any, then: str) -> None:
+    def _wind_down(self, reason: Any, then: str) -> Step:
         """End the instance: the children first, in reverse order, then the hook."""
-        self.state = advance(self.state, State.STOPPING if then == "die" else State.RESTARTING)
+        self.state = advance(self.state, _STOPPING if then == "die" else State.RESTARTING)
         self.then = then
         self.reason = reason
         self.suspended = True
@@ -143,30 +170,44 @@ class Life(Duties):
             self._cancel_timers()
         if self.children is not None:
             self.children.stop_all()  # posts _op_children_gone
-        else:
-            await self._end_instance()
+            return None
+        return self._end_instance()
 
-    async def _op_children_gone(self) -> None:
-        if self.then and self.suspended:
-            await self._end_instance()
+    def _op_children_gone(self) -> Step:
+        return self._end_instance() if self.then and self.suspended else None
 
-    async def _end_instance(self) -> None:
-        instance, self.instance, self.receive = self.instance, None, None
+    def _end_instance(self) -> Step:
+        instance = self.instance  # which stays, as the hook may use what an actor can do
+        self.receive = None
         if instance is not None:
             reason = self.reason
-            self.instance = instance  # the hook may still use what an actor can do
             try:
                 if isinstance(reason, BaseException):
                     result = instance.on_failure(type(reason), reason, reason.__traceback__)
                 else:
                     result = instance.on_stop()
-                if result is not None:
-                    await self._finish_hook(result)
             except BaseException as error:  # noqa: BLE001 - a failing hook is the reason it died
-                logger.opt(exception=error).error("{} failed in its last hook", self.path)
-                if not isinstance(reason, BaseException):
-                    self.reason = error
-            self.instance = None
+                self._last_hook_failed(error)
+            else:
+                if result is not None:
+                    return self._finish_end(result)
+        self._instance_ended()
+        return None
+
+    async def _finish_end(self, result: Any) -> None:
+        try:
+            await self._finish_hook(result)
+        except BaseException as error:  # noqa: BLE001 - likewise
+            self._last_hook_failed(error)
+        self._instance_ended()
+
+    def _last_hook_failed(self, error: BaseException) -> None:
+        logger.opt(exception=error).error("{} failed in its last hook", self.path)
+        if not isinstance(self.reason, BaseException):
+            self.reason = error
+
+    def _instance_ended(self) -> None:
+        self.instance = None
         if self.extras is not None:
             self._settle_debts()
         if self.closed:
@@ -179,10 +220,9 @@ class Life(Duties):
 
     def _die(self) -> None:
         """Be dead: the last thing that happens to a cell, once, whoever comes first."""
-        with LOCKS.death:
-            if self.closed:
-                return
-            self.close()
+        if not self.claim_death():
+            return
+        self.close()
         self.state = State.STOPPED
         self.pulse = object()
         self.instance = self.receive = None
@@ -193,17 +233,17 @@ class Life(Duties):
         reason = self.reason if self.reason is not None else "stopped"
         if isinstance(reason, ActorKilled):
             reason = "killed"
-        if self.system.events.heard:
-            self.system.publish(ActorStopped(self.ref, self.path, reason))
-        self.system.cell_ended(self)
+        system = self.system
+        if system.events.heard:
+            system.publish(ActorStopped(self.ref, self.path, reason))
+        system.cell_ended(self)
         self.siblings.ended(self)
         for future in self.stops:
-            future._resolve(1, value=True)
-        extras = self.extras
-        if extras is None:
-            return
-        for token, watcher in list(extras.watchers.items()):
-            watcher.post(Life._op_terminated, token, self.ref, reason)
+            future._resolve(1, True)
+        if self.extras is not None:
+            for token, watcher in list(self.extras.watchers.items()):
+                watcher.post(Life._op_terminated, token, self.ref, reason)
+        self.own_ref = None
 
     def bury(self) -> None:
         """Empty the lanes of a dead cell; any thread may, and each item goes to one of them."""
@@ -216,12 +256,12 @@ class Life(Duties):
             if self.heir is not None:
                 self.heir.post(operation, *args)
             elif operation is Life._op_watched:
-                token, watcher = args
+                token, watcher, ref = args
                 reason = self.reason if self.reason is not None else "stopped"
                 watcher.post(
                     Life._op_terminated,
                     token,
-                    self.ref,
+                    ref,
                     "killed" if isinstance(reason, ActorKilled) else reason,
                 )
             elif operation in {Life._op_await_end, Life._op_stop} and args[0] is not None:
@@ -277,7 +317,7 @@ class Life(Duties):
         # `_wind_down` does both the other way round, so one of the two sees the other.
         self.stop_wanted = True
         # In its place in the user lane, so that what was queued before it runs.
-        self.queue.append(StopOrder(future, wanted=True))
+        self.queue.append(StopOrder(future, True))
         if self.permit.pop(0, 0):
             self.submit(self)
         elif self.closed:
@@ -285,34 +325,35 @@ class Life(Duties):
         if self.suspended:
             self.post(Life._op_stop_queued)
 
-    async def _op_stop_queued(self) -> None:
+    def _op_stop_queued(self) -> None:
         if self.state is State.RESTARTING:
-            await self._give_up()
+            self._give_up()
 
-    async def _op_stop(self, future: Future[bool] | None, drain: bool) -> None:
+    def _op_stop(self, future: Future[bool] | None, drain: bool) -> Step:
         if future is not None:
             self.stops = (*self.stops, future)
         self.stop_wanted = True
-        if self.state >= State.STOPPING:
-            return
+        if self.state >= _STOPPING:
+            return None
         if self.state is State.RESTARTING:
-            await self._give_up()
+            self._give_up()
         elif drain and self.state is State.RUNNING:
-            self.queue.append(StopOrder(None, wanted=True))
+            self.queue.append(StopOrder(None, True))
         else:
-            await self._wind_down(None, "die")
+            return self._wind_down(None, "die")
+        return None
 
     def order_die(self) -> None:
         self.post(Life._op_die)
 
-    async def _op_die(self) -> None:
+    def _op_die(self) -> None:
         if self.state is State.RESTARTING:
-            await self._give_up()
+            self._give_up()
 
-    async def _give_up(self) -> None:
+    def _give_up(self) -> None:
         """Die instead of waiting for a restart."""
         ended = self.instance is None
-        self.state = advance(self.state, State.STOPPING)
+        self.state = advance(self.state, _STOPPING)
         self.then = "die"
         if ended:
             self._die()
@@ -320,9 +361,10 @@ class Life(Duties):
     def order_halt(self) -> None:
         self.post(Life._op_halt)
 
-    async def _op_halt(self) -> None:
+    def _op_halt(self) -> Step:
         if self.state in {State.RUNNING, State.STARTING} and not self.then:
-            await self._wind_down(None, "halt")
+            return self._wind_down(None, "halt")
+        return None
 
     def order_restart(self, reason: Any) -> None:
         self.post(Life._op_restart, reason)
@@ -330,7 +372,7 @@ class Life(Duties):
     # -- children ------------------------------------------------------------------------------
 
     def spawn(self, spec: ChildSpec) -> ActorRef[Any]:
-        if self.state >= State.STOPPING:
+        if self.state >= _STOPPING:
             raise SystemStopped(f"{self.path} is stopping and starts no more children")
         if self.children is None:
             self.children = Children(
@@ -344,12 +386,13 @@ class Life(Duties):
             )
         return cast("ActorRef[Any]", self.system.spawn_under(self.children, spec, self))
 
-    def _op_escalate(self, error: BaseException) -> Any:
+    def _op_escalate(self, error: BaseException) -> Step:
         return self._fail(error)
 
-    async def _op_shut_down(self) -> None:
-        if self.state < State.STOPPING and not self.then:
-            await self._wind_down(None, "report")
+    def _op_shut_down(self) -> Step:
+        if self.state < _STOPPING and not self.then:
+            return self._wind_down(None, "report")
+        return None
 
     def child_refs(self) -> tuple[ActorRef[Any], ...]:
         return tuple(c.ref for c in self.children.snapshot()) if self.children is not None else ()
@@ -357,7 +400,7 @@ class Life(Duties):
     def end_normally(self) -> None:
         if self.heir is not None:
             return  # the end it asks for has come
-        self.queue.append(StopOrder(None, wanted=False))
+        self.queue.append(StopOrder(None, False))
         if self.permit.pop(0, 0):
             self.submit(self)
         if self.closed:

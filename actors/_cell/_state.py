@@ -18,7 +18,7 @@ from pykka.messages import _ActorStop
 
 from actors._children import Children
 from actors._errors import CallboardError, UnexpectedCoroutine
-from actors._future import Future
+from actors._future import Future, renew_future_lock
 from actors._lifecycle import State
 from actors._mailbox import Mailbox, renew_mailbox_locks
 from actors._messages import DeadLetter, DeadLetterKind
@@ -33,6 +33,7 @@ __all__ = [
     "CellState",
     "KillOrder",
     "Parent",
+    "Step",
     "complete",
     "is_cancellation",
     "stop_order_in",
@@ -48,11 +49,11 @@ UNMADE: Final = object()
 class _Locks:
     """Locks that all cells share; each is held for some instructions only."""
 
-    __slots__ = ("death",)
+    __slots__ = ("late",)
 
     def __init__(self) -> None:
-        # Invariant: `closed` becomes true, and what is made late (extras, urn) is made, under it.
-        self.death = threading.Lock()
+        # Invariant: what is made late (extras, urn) is made under it.
+        self.late = threading.Lock()
 
 
 LOCKS = _Locks()
@@ -60,21 +61,28 @@ LOCKS = _Locks()
 
 def renew_locks() -> None:
     """Have locks that nobody holds, in a process that was forked with some that are held."""
-    LOCKS.death = threading.Lock()
+    LOCKS.late = threading.Lock()
     renew_mailbox_locks()
+    renew_future_lock()
 
 
-def complete(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that does not suspend; the sync side of the life cycle.
+Step = Coroutine[Any, Any, None] | None
+"""A step of the life cycle: None if it is done, or what is left to await of it."""
+
+
+def complete(step: Coroutine[Any, Any, Any] | None) -> Any:
+    """Carry out a step that does not suspend; the sync side of the life cycle.
 
     Raises:
         UnexpectedCoroutine: it did suspend: an async hook on an actor that is not on a loop.
     """
+    if step is None:
+        return None
     try:
-        coroutine.send(None)
+        step.send(None)
     except StopIteration as stop:
         return stop.value
-    coroutine.close()
+    step.close()
     raise UnexpectedCoroutine(
         "a coroutine of an actor on a thread wants to wait for something; leave `dispatcher` at "
         'None or set it to "loop"'
@@ -150,11 +158,12 @@ class CellState(Mailbox):
         "item",
         "key",
         "kill_order",
+        "mortal",
+        "own_ref",
         "parent",
         "promised",
         "reason",
         "receive",
-        "ref",
         "restarts",
         "spec",
         "state",
@@ -178,7 +187,8 @@ class CellState(Mailbox):
         self.spec = spec
         self.key = key
         self.parent = parent
-        self.ref: ActorRef[Any] = ActorRef(self, spec.cls)
+        # Invariant: None once the actor is dead, or the two would wait for the garbage collector.
+        self.own_ref: ActorRef[Any] | None = ActorRef(self, spec.cls)
         self.state = State.NEW
         self.instance: Any = None
         self.receive: Any = None
@@ -204,7 +214,13 @@ class CellState(Mailbox):
         self.was_interrupted = False  # whether the runtime cancelled something during this turn
         self.frame: Any = None  # the task in which an async turn runs
         self.restarts = 0
+        # Invariant: deleted by whoever closes the cell: a slot can be deleted once, in one step.
+        self.mortal = True
         self.warned = False
+
+    @property
+    def ref(self) -> ActorRef[Any]:
+        return self.own_ref or ActorRef(self, self.spec.cls)
 
     @property
     def name(self) -> str:
@@ -222,7 +238,7 @@ class CellState(Mailbox):
     def urn(self) -> str:
         extras = self.more()
         if extras.urn is None:
-            with LOCKS.death:
+            with LOCKS.late:
                 extras.urn = extras.urn or uuid.uuid4().urn
         return extras.urn
 
@@ -234,7 +250,7 @@ class CellState(Mailbox):
         extras = self.extras
         if extras is None:
             fresh = _Extras()
-            with LOCKS.death:
+            with LOCKS.late:
                 if self.extras is None:
                     self.extras = fresh
                 extras = self.extras
@@ -245,6 +261,14 @@ class CellState(Mailbox):
         children = self.parent.children
         assert children is not None
         return children
+
+    def claim_death(self) -> bool:
+        """Be the one who closes the mailbox; False if somebody else is."""
+        try:
+            del self.mortal
+        except AttributeError:
+            return False
+        return True
 
     def has_work(self) -> bool:
         return bool(self.control) or (bool(self.queue) and not self.suspended)
@@ -273,7 +297,7 @@ class CellState(Mailbox):
                 )
             await result
 
-    async def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException) -> Step:
         """The instance has failed: end it, and have the supervisor decide."""
         raise NotImplementedError
 
@@ -288,7 +312,7 @@ def stop_order_in(item: Any) -> StopOrder | None:
         return item
     message, future, _ = item if type(item) is tuple else (item, None, None)
     if type(message) is _ActorStop:
-        return StopOrder(future, wanted=True)
+        return StopOrder(future, True)
     return None
 
 

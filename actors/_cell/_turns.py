@@ -21,7 +21,7 @@ from actors._errors import ActorDeadError, DeadlineExceeded
 from actors._future import Future
 from actors._mailbox import HIGH_WATER
 from actors._messages import DeadLetterKind, MailboxHigh
-from actors._ref import SPECIAL
+from actors._ref import SPECIAL, StopOrder
 
 __all__ = ["THROUGHPUT", "Cell"]
 
@@ -150,7 +150,7 @@ class Cell(Killable):
                 cell.in_turn = False
                 cell.permit[0] = 1
                 if queue or cell.control:
-                    cell._again()
+                    cell.again()
             else:
                 cell._end_turn()
             if not runner.placed:
@@ -201,7 +201,9 @@ class Cell(Killable):
                     except BaseException as error:  # noqa: BLE001 - likewise
                         unhandled += 1
                         cell._dead_letter(item, "failed")
-                        await cell._fail(error)
+                        step = cell._fail(error)
+                        if step is not None:
+                            await step
                 if cell.pulse is pulse:
                     break
             handled = THROUGHPUT - left - unhandled
@@ -210,7 +212,7 @@ class Cell(Killable):
                 cell.in_turn = False
                 cell.permit[0] = 1
                 if queue or cell.control:
-                    cell._again()
+                    cell.again()
             else:
                 cell._end_turn()
             cell = driver.next(cell, handled)
@@ -225,17 +227,14 @@ class Cell(Killable):
         if self.bounds is not None:
             self.freed()
         self.in_turn = False
-        self.permit[0] = 1
-        if self.queue or self.control:
-            self._again()
+        self.release()
 
-    def _again(self) -> None:
-        """Take the permit back if there is something to do; the last step of a turn."""
-        if len(self.queue) > HIGH_WATER and not self.warned:
+    def again(self) -> None:
+        """Take the permit back if there is something to do, and warn if it is very much."""
+        if len(self.queue) > HIGH_WATER and not self.warned and self.bounds is None:
             self.warned = True
             self.system.publish(MailboxHigh(self.ref, self.path, len(self.queue)))
-        if self.has_work() and self.permit.pop(0, 0):
-            self.submit(self)
+        super().again()
 
     async def _attend(self) -> None:
         """Do everything that waits in the control lane."""
@@ -278,6 +277,11 @@ class Cell(Killable):
         return setattr(parent, message.attr_path[-1], message.value)
 
     def _run_special(self, item: Any) -> int:
+        if type(item) is StopOrder:  # as below, but many actors live for one message
+            step = self._obey(item)
+            if step is not None:
+                complete(step)
+            return 0
         order = stop_order_in(item)
         if order is not None:
             complete(self._obey(order))
@@ -347,7 +351,9 @@ class Cell(Killable):
     async def _run_special_async(self, item: Any) -> int:
         order = stop_order_in(item)
         if order is not None:
-            await self._obey(order)
+            step = self._obey(order)
+            if step is not None:
+                await step
             return 0
         admitted = self._admit(item)
         if admitted is None:
@@ -394,7 +400,9 @@ class Cell(Killable):
             return 1
         if future is None:
             self._dead_letter(message, "failed")
-            await self._fail(error)
+            step = self._fail(error)
+            if step is not None:
+                await step
             return 0
         answer: BaseException = error
         if is_cancellation(error):
@@ -408,5 +416,7 @@ class Cell(Killable):
         if not isinstance(error, Exception) or isinstance(
             error, (MemoryError, *self.spec.crash_on)
         ):
-            await self._fail(error)
+            step = self._fail(error)
+            if step is not None:
+                await step
         return 1

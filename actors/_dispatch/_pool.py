@@ -111,6 +111,7 @@ class Pool:
         self._retired_handled = 0
         self._monitor: threading.Thread | None = None
         self._closed = False
+        self.started = False
         # Set by the holder when it goes to work while the monitor sleeps.
         self._monitor_asleep = False
         self._monitor_wake = threading.Event()
@@ -120,11 +121,10 @@ class Pool:
     # -- entrances ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the first worker, if that was not done."""
-        if self._holder is not None or self._closed:
-            return
+        """Start the first worker, unless somebody else did meanwhile."""
         with self._lock:
             if self._holder is None and not self._closed:
+                self.started = True
                 self._hold(self._new_worker())
                 self._monitor = threading.Thread(
                     target=self._watch, name=f"{self._name}-monitor", daemon=True
