@@ -204,7 +204,8 @@ class Tracer:
                 logger.opt(exception=error).error("a watcher of {} failed", self)
 
     def _hand_over(self, span: Span) -> None:
-        self._tell_watchers(span)
+        if self._watchers:
+            self._tell_watchers(span)
         ended = self._ended
         if ended.closed:
             return

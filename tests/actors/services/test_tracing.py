@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import timeit
 from decimal import Decimal
@@ -317,3 +318,25 @@ def test_a_span_costs_next_to_nothing(system):
         best = min(timeit.repeat(measure, number=2000, repeat=7)) / 2000
         RUN.reset(token)
     assert best < 30e-6, "5 µs on a quiet machine, with room for a busy one"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_gives_other_ids(program):
+    process = program(
+        """
+import os
+from actors import Tracer
+
+def ids():
+    with Tracer() as tracer:
+        return [tracer.span("x").span_id for _ in range(3)]
+
+read, write = os.pipe()
+if os.fork() == 0:
+    os.write(write, " ".join(ids()).encode())
+    os._exit(0)
+print(os.read(read, 1000).decode(), *ids())
+"""
+    )
+    found = process.stdout.read().split()
+    assert len(set(found)) == len(found) == 6
