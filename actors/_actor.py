@@ -289,8 +289,8 @@ def as_spec(
     """
     if not args and name is None and not kwargs and isinstance(what, type):
         # Most are spawned by their class alone; these share one specification, checked once.
-        plain: ChildSpec | None = what.__dict__.get("_plain_spec")
-        if plain is None:
+        plain: ChildSpec | None = getattr(what, "_plain_spec", None)
+        if plain is None or plain.cls is not what:
             plain = as_spec(ChildSpec(what), (), None, {})
             what._plain_spec = plain
         return plain

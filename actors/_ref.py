@@ -59,16 +59,20 @@ class Target(Protocol):
 class ActorRef(pykka.ActorRef[A], Generic[A]):
     """A reference to an actor, returned by `spawn` and `start`."""
 
-    __slots__ = ("_cell", "actor_class")
+    __slots__ = ("_cell",)
 
     _cell: Any
 
-    def __init__(self, cell: Mailbox, actor_class: type[A]) -> None:
+    def __init__(self, cell: Mailbox) -> None:
         # pykka's constructor is not called: what it copies is made here when it is asked for.
         self._cell = cell
-        self.actor_class = actor_class
 
     # -- pykka's attributes ------------------------------------------------------------------
+
+    @property
+    def actor_class(self) -> type[A]:  # type: ignore[override]
+        """The actor's class."""
+        return cast("type[A]", self._cell.spec.cls)
 
     # pykka declares these as attributes; nobody assigns them, so properties serve.
     @property

@@ -73,10 +73,11 @@ class Life(Duties):
     def _build(self) -> None:
         spec = self.spec
         cls = spec.cls
-        instance = cls.__new__(cls, *spec.args, **spec.kwargs)
+        args, kwargs = spec.args, spec.kwargs
+        instance = cls.__new__(cls, *args, **kwargs) if args or kwargs else cls.__new__(cls)
         instance._cell = self
-        instance.actor_ref = self.ref
-        instance.__init__(*spec.args, **spec.kwargs)
+        instance.actor_ref = self.own_ref
+        instance.__init__(*args, **kwargs)
         self.instance = instance
         self.receive = instance.on_receive
 

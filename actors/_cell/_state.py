@@ -177,9 +177,10 @@ class CellState(Mailbox):
     )
 
     def __init__(self, system: Any, spec: ChildSpec, key: str | int, parent: Parent) -> None:
+        cls = spec.cls
         dispatcher = system.dispatcher_for(spec)
-        super().__init__(dispatcher, spec.mailbox or spec.cls.mailbox, system.sent)
-        if spec.cls._brief and dispatcher.inline:
+        Mailbox.__init__(self, dispatcher, spec.mailbox or cls.mailbox, system.sent)
+        if cls._brief:
             self.submit = dispatcher.take_here
         # Until `begin` is through, so that nobody takes a turn on a half-made actor.
         self.permit.clear()
@@ -188,7 +189,7 @@ class CellState(Mailbox):
         self.key = key
         self.parent = parent
         # Invariant: None once the actor is dead, or the two would wait for the garbage collector.
-        self.own_ref: ActorRef[Any] | None = ActorRef(self, spec.cls)
+        self.own_ref: ActorRef[Any] | None = ActorRef(self)
         self.state = State.NEW
         self.instance: Any = None
         self.receive: Any = None
@@ -220,7 +221,7 @@ class CellState(Mailbox):
 
     @property
     def ref(self) -> ActorRef[Any]:
-        return self.own_ref or ActorRef(self, self.spec.cls)
+        return self.own_ref or ActorRef(self)
 
     @property
     def name(self) -> str:
