@@ -245,6 +245,10 @@ class Run:
         now: float = self._clock.monotonic()
         return now
 
+    def within(self, seconds: float) -> Deadline:
+        """Return the deadline that many seconds from now."""
+        return Deadline(seconds, clock=self._clock)
+
     async def pause(self, seconds: float) -> None:
         """Wait, by a timer of the run's actor."""
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -144,7 +144,12 @@ class Pipeline(Pattern[PipelineResult]):
         try:
             if stage.prompt is not None:
                 prompt = await self._prompt(work, stage.prompt, progress.state())
-            reply = await self._ask(work, step, prompt)
+            limit = None if stage.timeout is None else work.within(stage.timeout)
+            if stage.max_usd is None and stage.max_tokens is None:
+                reply = await work.ask(step.agent, prompt, deadline=limit)
+            else:
+                async with self._share(work, stage) as budget:
+                    reply = await work.ask(step.agent, prompt, budget=budget, deadline=limit)
         except Exception as error:
             ends, reason = work.ending(error)
             if ends == "halted" and not (reason == "budget" and _own_cap(error, stage)):
@@ -181,16 +186,6 @@ class Pipeline(Pattern[PipelineResult]):
         if isinstance(prompt, str):
             return fill(prompt, state.texts())
         return await work.call(prompt, state)
-
-    async def _ask(self, work: Run, step: _Step, prompt: Any) -> Any:
-        stage = step.stage
-        limit = (
-            None if stage.timeout is None else Deadline(stage.timeout, clock=work.ref.system.clock)
-        )
-        if stage.max_usd is None and stage.max_tokens is None:
-            return await work.ask(step.agent, prompt, deadline=limit)
-        async with self._share(work, stage) as budget:
-            return await work.ask(step.agent, prompt, budget=budget, deadline=limit)
 
     @asynccontextmanager
     async def _share(self, work: Run, stage: Stage) -> AsyncIterator[Any]:

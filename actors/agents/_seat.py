@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, nullcontext
 from decimal import Decimal
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -120,10 +122,13 @@ class AgentActor(Actor):
         if self._plan.owns_model:
             await self._plan.worker.call.aclose()
 
-    async def on_receive(self, message: Job) -> Reply:
+    def on_receive(self, message: Job) -> Coroutine[Any, Any, Reply]:
         """Work on one prompt."""
         if message.budget is None:
-            return await self._trace(message.prompt, current())
+            return self._trace(message.prompt, current())
+        return self._within_budget(message)
+
+    async def _within_budget(self, message: Job) -> Reply:
         async with run(budget=message.budget) as context:
             return await self._trace(message.prompt, context)
 
@@ -211,7 +216,9 @@ class AgentActor(Actor):
             value = await self._hand.request((prompt, extras))
         else:
             value = worker.call(prompt, **extras)
-        # What most return is looked at first: to ask whether it can be awaited costs more.
+            if type(value) is CoroutineType:
+                value = await value
+        # What most give is looked at first: to ask whether it can be awaited costs more.
         while not isinstance(value, (str, Reply)) and inspect.isawaitable(value):
             value = await value
         return value
