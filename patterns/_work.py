@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
@@ -142,9 +142,9 @@ class Run:
 
     # -- agents ------------------------------------------------------------------------------
 
-    async def ask(
+    def ask(
         self, agent: Any, prompt: Any, *, budget: Any = None, deadline: Any = None
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Return an agent's or a nested pattern's reply to a prompt, and meter it.
 
         Raises:
@@ -154,7 +154,7 @@ class Run:
         """
         if self._overdrawn is not None:
             raise self._overdrawn
-        return await self.take(agent.run(prompt, budget=budget, deadline=deadline))
+        return self.take(agent.run(prompt, budget=budget, deadline=deadline))
 
     async def take(self, future: Future[Any]) -> Any:
         """Wait for a reply and meter it; raises as `ask` does."""

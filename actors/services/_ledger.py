@@ -154,9 +154,10 @@ class Ledger:
         except InvalidOption as closed:
             return Outcome(ask.id, closed)
         if ask.deadline is None:
-            refused = refusal(account, ask.amount)
+            amount = ask.amount
+            refused = refusal(account, amount)
             if refused is None:
-                self._admit(account, ask)
+                self._admit(account, ask, amount)
             return Outcome(ask.id, refused)
         never = hopeless(account, ask.amount)
         if never is not None:
@@ -284,7 +285,7 @@ class Ledger:
             blocked.add(account.id)
         else:
             self._leave(ask.id)
-            self._admit(account, ask)
+            self._admit(account, ask, ask.amount)
             yield Outcome(ask.id)
 
     # -- looking -----------------------------------------------------------------------------
@@ -382,12 +383,12 @@ class Ledger:
             raise _closed(path)
         return account
 
-    def _admit(self, account: Account, ask: Ask) -> None:
+    def _admit(self, account: Account, ask: Ask, amount: Pair) -> None:
         name = f"lease of {ask.holder}"
         lease = Account(ask.id, account, ask.cap, name, ask.holder, lease=True)
-        lease.held = ask.amount
+        lease.held = amount
         account.children[ask.id] = self._accounts[ask.id] = lease
-        grow(account, ask.amount)
+        grow(account, amount)
 
     def _settle(self, account: Account, amount: Pair, holder: str) -> list[tuple[Account, Pair]]:
         """Book `amount` at once; return the accounts it went through with their growth."""
