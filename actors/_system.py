@@ -460,7 +460,7 @@ class ActorSystem:
                 cell.count_sent = refuse
                 cell.direct = False
                 cell.submit = refuse
-                cell.permit = {0: 1}
+                cell.permit = {0: 1, 1: 1}
 
 
 async def _settled(future: Future[Any]) -> None:

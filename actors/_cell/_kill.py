@@ -94,7 +94,7 @@ class Killable(Life):
         heir.then = "report"
         heir.reason = self.reason
         heir.restarts = self.restarts
-        if not self.claim_death():
+        if not self.permit.pop(1, 0):
             return
         self.heir = heir
         self.close()

@@ -221,7 +221,7 @@ class Life(Duties):
 
     def _die(self) -> None:
         """Be dead: the last thing that happens to a cell, once, whoever comes first."""
-        if not self.claim_death():
+        if not self.permit.pop(1, 0):
             return
         self.close()
         self.state = State.STOPPED

@@ -158,7 +158,6 @@ class CellState(Mailbox):
         "item",
         "key",
         "kill_order",
-        "mortal",
         "own_ref",
         "parent",
         "promised",
@@ -183,7 +182,7 @@ class CellState(Mailbox):
         if cls._brief:
             self.submit = dispatcher.take_here
         # Until `begin` is through, so that nobody takes a turn on a half-made actor.
-        self.permit.clear()
+        del self.permit[0]
         self.system = system
         self.spec = spec
         self.key = key
@@ -215,8 +214,6 @@ class CellState(Mailbox):
         self.was_interrupted = False  # whether the runtime cancelled something during this turn
         self.frame: Any = None  # the task in which an async turn runs
         self.restarts = 0
-        # Invariant: deleted by whoever closes the cell: a slot can be deleted once, in one step.
-        self.mortal = True
         self.warned = False
 
     @property
@@ -262,14 +259,6 @@ class CellState(Mailbox):
         children = self.parent.children
         assert children is not None
         return children
-
-    def claim_death(self) -> bool:
-        """Be the one who closes the mailbox; False if somebody else is."""
-        try:
-            del self.mortal
-        except AttributeError:
-            return False
-        return True
 
     def has_work(self) -> bool:
         return bool(self.control) or (bool(self.queue) and not self.suspended)
