@@ -94,7 +94,7 @@ class Span:
         self.events: list[SpanEvent] = []
         self.status: Status = "unset"
         self.trace_id = ""
-        self.span_id = f"{_bits(64):016x}"
+        self.span_id = _bits(64).to_bytes(8).hex()
         self.parent_id: str | None = None
         self.start = self.end = 0
         self._token: Token[RunContext | None] | None = None

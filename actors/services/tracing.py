@@ -151,7 +151,8 @@ class Tracer:
     """Makes spans, writes them down as JSON lines, and sums them up.
 
     A line has `trace_id` (the run's id), `span_id`, `parent_id`, `name`, `start` and `end` in
-    nanoseconds since the Unix epoch, `attributes`, `events` and `status`.
+    nanoseconds since the Unix epoch, `attributes`, `events` and `status`. It is written within a
+    twentieth of a second of the span's end; `flush`, `close` and a shutdown write what there is.
 
     Args:
         export_path: the file to append to; None only sums up.
