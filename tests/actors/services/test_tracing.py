@@ -211,6 +211,15 @@ def test_spans_are_written_without_being_asked_for(tracer, path):
             pass
 
 
+def test_spans_are_written_though_the_keeper_that_was_called_is_replaced(tracer, path):
+    for n in range(3):
+        with tracer.span(f"span {n}"):
+            pass
+        tracer._ref.kill()
+        while f"span {n}" not in path.read_text():
+            pass
+
+
 def test_closing_writes_everything_and_later_spans_are_dropped(system, path):
     tracer = Tracer(path, system=system)
     with tracer.span("late"), tracer.span("in time"):
