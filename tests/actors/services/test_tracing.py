@@ -215,6 +215,9 @@ def test_spans_are_written_though_the_keeper_that_was_called_is_replaced(tracer,
     for n in range(3):
         with tracer.span(f"span {n}"):
             pass
+        keeper = tracer._ref._cell.instance
+        while not (keeper.timers.is_active("take") or f"span {n}" in path.read_text()):
+            pass
         tracer._ref.kill()
         while f"span {n}" not in path.read_text():
             pass
