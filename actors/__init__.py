@@ -5,7 +5,8 @@ imports this facade (a test holds the table against the real imports):
 
 ```
 layer 0  _errors, _clock, _messages          error tree, time, the Structs all share
-layer 1  _lifecycle, _supervision, _context  pure: state machine, restart decisions, run context
+layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
+layer 1  _context, _waiting                  the run; whose code is executing, who waits for whom
 layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 4  _ref                                what one may do with an actor from outside
@@ -65,9 +66,10 @@ from actors._errors import (
     UnknownModel,
     UnusableReply,
     WouldBlockLoop,
+    WouldDeadlock,
 )
 from actors._events import Events, Subscription
-from actors._future import Future, blocking, get_all
+from actors._future import Future, get_all
 from actors._mailbox import Bounded, Unbounded
 from actors._messages import (
     ActorRestarted,
@@ -85,6 +87,7 @@ from actors._messages import (
 from actors._ref import ActorRef
 from actors._supervision import Backoff, ChildSpec, Supervision
 from actors._system import ActorSystem
+from actors._waiting import blocking
 
 # As libraries do: silent until a program says `logger.enable("actors")`.
 logger.disable("actors")
@@ -196,6 +199,7 @@ __all__ = [
     "Usage",
     "Verification",
     "WouldBlockLoop",
+    "WouldDeadlock",
     "as_agent",
     "blocking",
     "current",

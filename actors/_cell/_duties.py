@@ -50,6 +50,11 @@ class Duties(CellState):
         if not future._add_callback(lambda _: scheduled.cancel()):
             scheduled.cancel()
 
+    def works_on(self, future: Future[Any]) -> CellState | None:
+        if self.extras is not None and future in self.extras.owed:
+            return None  # whoever it was handed to will answer
+        return self
+
     def hasten(self, future: Future[Any]) -> None:
         self.dispatcher.lend(future)
 

@@ -171,6 +171,7 @@ class CellState(Mailbox):
         "suspended",
         "system",
         "then",
+        "waits_for",
         "warned",
         "was_interrupted",
     )
@@ -215,6 +216,8 @@ class CellState(Mailbox):
         self.frame: Any = None  # the task in which an async turn runs
         self.restarts = 0
         self.warned = False
+        # Invariant: not None only while this actor's own handler waits; see begin_wait.
+        self.waits_for: Any = None
 
     @property
     def ref(self) -> ActorRef[Any]:
@@ -259,6 +262,10 @@ class CellState(Mailbox):
         children = self.parent.children
         assert children is not None
         return children
+
+    def waits_for_cell(self) -> CellState:
+        """Be what an asker waits for that runs this cell's turn itself."""
+        return self
 
     def has_work(self) -> bool:
         return bool(self.control) or (bool(self.queue) and not self.suspended)

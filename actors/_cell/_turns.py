@@ -15,7 +15,7 @@ from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._cell._kill import Killable
-from actors._cell._state import UNMADE, complete, is_cancellation, stop_order_in
+from actors._cell._state import UNMADE, CellState, complete, is_cancellation, stop_order_in
 from actors._context import RUN
 from actors._errors import ActorDeadError, DeadlineExceeded
 from actors._future import Future
@@ -316,14 +316,20 @@ class Cell(Killable):
         self.queue.append((message, future, None))
         return future
 
-    def answer(self, message: Any) -> Any:
+    def answer(self, message: Any, asker: CellState | None) -> Any:
         """Handle one request on the thread of the asker, who holds the permit; a turn of its own.
 
         There is a future only if somebody wants it: the handler takes over the reply, or fails.
+
+        Args:
+            message: what to handle.
+            asker: the actor whose handler asks, which waits until the turn is over.
         """
         if self.queue or self.pulse is not self.calm:
             # Something came between the asker's look and its grip: it has a turn of its own.
             future = self.enqueue(message)
+            if asker is not None:
+                asker.waits_for = future
             self.system.handled_inline(self.run(future))
             return future.get()
         self.count_sent()
@@ -339,11 +345,15 @@ class Cell(Killable):
             complete(self._not_handled(message, future, error))
             self.system.handled_inline(1)
             self.asked = self.promised = None
+            if asker is not None:
+                asker.waits_for = None
             self._end_turn()
             return future.get()
         self.system.handled_inline(1)
         promised, self.promised = self.promised, None
         self.asked = None
+        if asker is not None:
+            asker.waits_for = None
         # If it was abandoned in its handler, the answer counts all the same.
         self._end_turn()
         return result if promised is None else promised.get()

@@ -21,7 +21,8 @@ from typing import Any
 
 from loguru import logger
 
-from actors._context import CELL, RUN
+from actors._context import RUN
+from actors._waiting import CELL
 
 __all__ = ["LoopDispatcher", "LoopThread"]
 

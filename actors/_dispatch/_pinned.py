@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from actors._future import local
+from actors._waiting import local
 
 __all__ = ["Pinned"]
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from loguru import logger
 
-from actors._context import CELL, RUN
-from actors._future import local
+from actors._context import RUN
+from actors._waiting import CELL, local
 
 __all__ = ["Pool"]
 
@@ -140,6 +140,8 @@ class Pool:
             self.submit(cell)
             return
         before, worker.cell = worker.cell, cell
+        if before is not None:
+            before.waits_for = future
         worker.depth += 1
         # What else waits in the mailbox is not part of this thread's run.
         token = RUN.set(None) if RUN.get() is not None else None
@@ -184,9 +186,11 @@ class Pool:
             self.submit(cell)
             return future.get()
         before, worker.cell = worker.cell, cell
+        if before is not None:
+            before.waits_for = cell
         worker.depth += 1
         try:
-            return cell.answer(message)
+            return cell.answer(message, before)
         finally:
             worker.depth -= 1
             worker.cell = before

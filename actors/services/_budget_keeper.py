@@ -11,9 +11,10 @@ from loguru import logger
 
 from actors._actor import Actor
 from actors._errors import BudgetExceeded, CallboardError, LedgerError, RequestCancelled
-from actors._future import Future, blocking
+from actors._future import Future
 from actors._messages import ActorRestarted, Terminated
 from actors._ref import ActorRef
+from actors._waiting import blocking
 from actors.services._account import Cap, Pair
 from actors.services._append_file import AppendFile, lines_of
 from actors.services._ledger import Ask, Ledger, Outcome, Standing

@@ -14,8 +14,9 @@ from loguru import logger
 from actors._actor import Actor
 from actors._default import default_system
 from actors._errors import ActorDeadError, TraceError
-from actors._future import Future, blocking
+from actors._future import Future
 from actors._system import ActorSystem
+from actors._waiting import blocking
 from actors.services._append_file import AppendFile
 from actors.services._errand import errand
 from actors.services._span import Span, SpanEvent, encode_span
