@@ -77,8 +77,12 @@ class Life(Duties):
         instance = cls.__new__(cls, *args, **kwargs) if args or kwargs else cls.__new__(cls)
         instance._cell = self
         instance.actor_ref = self.own_ref
-        instance.__init__(*args, **kwargs)
-        self.instance = instance
+        self.instance = instance  # a constructor may make a proxy of its own actor
+        try:
+            instance.__init__(*args, **kwargs)
+        except BaseException:
+            self.instance = None
+            raise
         self.receive = instance.on_receive
 
     def _op_start(self, *, restarted: bool = False) -> Step:
