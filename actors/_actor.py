@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 import pykka
-from loguru import logger
 
 from actors._errors import CallboardError, InvalidOption, NoReplyExpected
 from actors._future import Future
@@ -146,7 +145,7 @@ class Actor(pykka.Actor):
         return self._owner().stopped_event()
 
     def __str__(self) -> str:
-        return f"{type(self).__name__} ({self._cell.path if self._cell else 'not started'})"
+        return self._cell.label if self._cell else f"{type(self).__name__} (not started)"
 
     def _owner(self) -> Any:
         if self._cell is None:
@@ -177,7 +176,7 @@ class Actor(pykka.Actor):
 
         An exception answers a request, and fails the actor where there is nobody to answer.
         """
-        logger.warning("unexpected message received by {}: {!r}", self, message)
+        self._owner().log_unexpected(message)
 
     def on_stop(self) -> Any:
         """Run at a wanted end, after the last message and after the children have ended."""

@@ -111,10 +111,10 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         return self._cell.system
 
     def __str__(self) -> str:
-        return f"{self.actor_class.__name__} ({self.path})"
+        return cast("str", self._cell.label)
 
     def __repr__(self) -> str:
-        return f"<ActorRef {self.path} ({self.actor_class.__name__})>"
+        return f"<ActorRef for {self}>"
 
     def __reduce__(self) -> Any:
         raise TypeError("an ActorRef is bound to its process and cannot be pickled")
