@@ -10,7 +10,8 @@ layer 1  _context, _waiting                  the run; whose code is executing, w
 layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 4  _ref                                what one may do with an actor from outside
-layer 5  _actor, _events, _watchdog          the hooks a user writes; events; slow handlers
+layer 5  _actor, _groups                     the hooks a user writes; named groups of actors
+layer 5  _events, _watchdog                  the event stream; slow handlers
 layer 6  _reports                            what cells report to their system
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
 layer 7  _tree                               the tree as data: roots, walks, look-ups

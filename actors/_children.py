@@ -38,8 +38,8 @@ class Child(Protocol):
     def order_halt(self) -> None:
         """End the instance, keep the mailbox, and report."""
 
-    def order_stop(self) -> None:
-        """Handle what is queued, then end for good."""
+    def order_stop(self, *, drain: bool = True) -> None:
+        """Handle what is queued if `drain`, then end for good."""
 
     def order_die(self) -> None:
         """End for good; sent to a child that has already ended its instance."""
@@ -66,6 +66,7 @@ class Children:
         "_deadlines",
         "_delay",
         "_describe",
+        "_drain",
         "_failures",
         "_halted",
         "_halting",
@@ -125,6 +126,7 @@ class Children:
         self._reason: Any = None  # why the group is restarted
         self._halted: set[Key] = set()  # without an instance, waiting to be restarted
         self._stopping: Key | None = None  # the one being stopped, of a sequence
+        self._drain = True  # whether those that are stopped first handle what they have
         self._to_stop: list[Key] = []  # the sequence, in start order, stopped from the end
         self._queue: list[Key] = []  # to be restarted one after the other, in this order
         self._starting: Key | None = None  # the one of them that was told to, and does not run yet
@@ -170,6 +172,11 @@ class Children:
         """Return the living children in start order."""
         with self._lock:
             return list(self._members.values())
+
+    @property
+    def locked(self) -> bool:
+        """Whether somebody holds the lock at the moment."""
+        return self._lock.locked()
 
     def renew_lock(self) -> None:
         """Have a lock that nobody holds, in a process that was forked with one that is held."""
@@ -365,11 +372,16 @@ class Children:
 
     # -- stopping ----------------------------------------------------------------------------
 
-    def stop_all(self) -> None:
-        """Stop the children in reverse start order; `on_empty` is called when all are dead."""
+    def stop_all(self, *, drain: bool = True) -> None:
+        """Stop the children in reverse start order; `on_empty` is called when all are dead.
+
+        Args:
+            drain: whether each first handles what waits in its mailbox.
+        """
         after: list[Callable[[], object]] = []
         with self._lock:
             self._wanted_empty = True
+            self._drain = drain
             if not self._closing:
                 self._begin_closing(after)
             elif not self._members:
@@ -418,7 +430,7 @@ class Children:
         if last.spec.shutdown == "brutal_kill":
             after.append(last.order_kill)
         else:
-            after.append(last.order_stop)
+            after.append(functools.partial(last.order_stop, drain=self._drain))
         self._watch_over(last, after)
 
     def _watch_over(self, child: Any, after: list[Callable[[], object]]) -> None:

@@ -52,7 +52,7 @@ Actor._start_in_default_system = staticmethod(_start_in_default_system)
 @atexit.register
 def _stop_default_system() -> None:
     if _default is not None and not _default._forked:
-        _default.__exit__(None, None, None)
+        _default.__exit__(None)
 
 
 def _after_fork() -> None:

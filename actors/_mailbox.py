@@ -41,6 +41,7 @@ __all__ = [
     "Overflow",
     "Tally",
     "Unbounded",
+    "opening_control",
     "renew_mailbox_locks",
 ]
 
@@ -365,6 +366,11 @@ class Mailbox:
 
 
 _open_control_lock = threading.Lock()
+
+
+def opening_control() -> bool:
+    """Tell whether somebody is making a control lane at the moment."""
+    return _open_control_lock.locked()
 
 
 def renew_mailbox_locks() -> None:

@@ -208,11 +208,13 @@ class ShutdownReport(msgspec.Struct, frozen=True):
         stopped: how many actors ended in time.
         abandoned: paths of actors that did not, and were left behind.
         seconds: how long it took.
+        stacks: where the handlers of the abandoned stood, one for each, as in a traceback.
     """
 
     stopped: int
     abandoned: tuple[str, ...]
     seconds: float
+    stacks: tuple[str, ...] = ()
 
 
 LONGEST = 80

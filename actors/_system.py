@@ -7,6 +7,7 @@ root's policy tolerates, the system shuts down, as an OTP application does.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import itertools
 import os
@@ -27,7 +28,8 @@ from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
 from actors._future import Future, _get_running_loop
-from actors._mailbox import Dispatcher, Tally
+from actors._groups import Groups
+from actors._mailbox import Dispatcher, Tally, opening_control
 from actors._messages import (
     Health,
     ShutdownReport,
@@ -97,14 +99,20 @@ class ActorSystem(Reports):
         self._born = Tally()
         self._ended = Tally()
         self._pool = Pool(self.name, self._inline.add)
+        self.groups = Groups(self)
         self._lock = threading.Lock()
         # Invariant: the fields below change under _lock.
         self._loop: LoopDispatcher | None = None
         self._loop_thread: LoopThread | None = None
         self._pinned_handled = 0
         self._pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
+        # Invariant: as a mailbox's permit; whoever takes it begins the shutdown.
+        self._stop_permit = {0: 1}
+        self._stopped: Future[ShutdownReport] = Future()
+        # Invariant: not None from the beginning of the shutdown on.
         self._stopping: Future[ShutdownReport] | None = None
         self._began_stopping = 0.0
+        self.drains = True  # whether actors that are stopped first handle what they have
         self._forked = False
         self._terminated = threading.Event()
         # Invariant: services stop after the last of the others.
@@ -175,6 +183,8 @@ class ActorSystem(Reports):
         """
         assert self._user.children is not None
         spec = as_spec(what, args, name, kwargs)
+        if self._stopping is not None and not self._forked:
+            raise SystemStopped(f"{self.name} is stopping or has stopped, and starts no actors")
         if spec.name == "system":
             raise NameTaken("system", "/")  # there live the services
         return self.spawn_under(self._user.children, spec, self._user)
@@ -316,27 +326,46 @@ class ActorSystem(Reports):
 
     # -- stopping ----------------------------------------------------------------------------
 
-    def shutdown(self) -> Future[ShutdownReport]:
+    def shutdown(self, *, drain: bool = True) -> Future[ShutdownReport]:
         """Stop all actors, children before parents and services last; the same future each time.
 
         Each actor first handles what it has, for as long as its `shutdown` allows; then it is
-        killed, and if its handler still does not return, abandoned and reported.
+        killed, and if its handler still does not return, abandoned and reported. It may be called
+        from anywhere, signal handlers included.
+
+        Args:
+            drain: False has each actor (services excepted) end after the message it is at; what
+                waits becomes dead letters.
         """
-        with self._lock:
-            if self._stopping is not None:
-                return self._stopping
-            self._stopping = Future()
-            self._began_stopping = self.clock.monotonic()
+        # No lock: a signal handler may have interrupted its holder, on this very thread.
+        if not self._stop_permit.pop(0, 0):
+            return self._stopped
+        self._began_stopping = self.clock.monotonic()
+        self._stopping = self._stopped
+        self.drains = drain
         if self._forked:
-            self._stopping.try_set(ShutdownReport(0, (), 0.0))
+            self._stopped.try_set(ShutdownReport(0, (), 0.0))
+        elif self._would_wait():
+            # Perhaps for this very thread, if this is a signal handler that interrupted the holder
+            # of a lock; so elsewhere (and not by `Thread.start`, which takes a lock as well).
+            _thread.start_new_thread(self._stop_users, ())
         else:
-            assert self._user.children is not None
-            self._user.children.stop_all()
-        return self._stopping
+            self._stop_users()
+        return self._stopped
+
+    def _would_wait(self) -> bool:
+        """Tell whether somebody holds a lock that is taken to stop the first actor."""
+        assert self._user.children is not None
+        return self._user.children.locked or self.timers.locked or opening_control()
+
+    def _stop_users(self) -> None:
+        assert self._user.children is not None
+        self._user.children.stop_all(drain=self.drains)
 
     def _stop_services(self) -> None:
         # The root's children may also close because it escalated; then this comes along.
         self.shutdown()
+        self.drains = True  # services have yet to write down what the others did
         assert self._services.children is not None
         self._services.children.stop_all()
 
@@ -345,7 +374,6 @@ class ActorSystem(Reports):
             if self._terminated.is_set():
                 return
             self._terminated.set()
-            stopping = self._stopping
         self.timers.close()
         self._pool.close()
         if self._loop_thread is not None and self._loop is not None:
@@ -357,11 +385,11 @@ class ActorSystem(Reports):
 
             ending = self._loop
             loop.call_soon_threadsafe(lambda: _keep(loop.create_task(end(ending))))
-        assert stopping is not None
-        stopping.try_set(
+        self._stopped.try_set(
             ShutdownReport(
                 stopped=self._ended.value,
-                abandoned=tuple(self._abandoned),
+                abandoned=tuple(path for path, _ in self._abandoned),
+                stacks=tuple(stack for _, stack in self._abandoned),
                 seconds=self.clock.monotonic() - self._began_stopping,
             )
         )
@@ -379,11 +407,13 @@ class ActorSystem(Reports):
             raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # On Ctrl-C nobody wants what is queued any more; a second one ends this wait, too.
+        drain = kind is None or issubclass(kind, Exception)
         if _get_running_loop() is not None:
-            self.shutdown()
+            self.shutdown(drain=drain)
             raise WouldBlockLoop("leaving `with ActorSystem()`", "use `async with ActorSystem()`")
-        self.shutdown().get()
+        self.shutdown(drain=drain).get()
         self._join(JOIN_SECONDS)
 
     async def __aenter__(self) -> Self:
@@ -401,7 +431,7 @@ class ActorSystem(Reports):
         traceback: TracebackType | None,
     ) -> None:
         # The shutdown goes on to its bounded end even if this task is cancelled meanwhile.
-        ending = self.shutdown()
+        ending = self.shutdown(drain=kind is None or issubclass(kind, Exception))
         cancelled: asyncio.CancelledError | None = None
         while not ending.done():
             try:

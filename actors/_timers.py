@@ -61,7 +61,8 @@ class ThreadTimers:
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
         self._name = name
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         # Invariant: a heap by (when, order), guarded by _changed; `order` keeps calls of the same
         # instant in the order they were made.
         self._heap: list[tuple[float, int, ScheduledCall]] = []
@@ -111,6 +112,11 @@ class ThreadTimers:
     def threads(self) -> int:
         """How many threads are in use (0 or 1)."""
         return int(self._thread is not None and self._thread.is_alive())
+
+    @property
+    def locked(self) -> bool:
+        """Whether somebody holds the lock at the moment."""
+        return self._lock.locked()
 
     def close(self) -> None:
         """Forget what is scheduled and let the thread end."""

@@ -209,7 +209,7 @@ class Life(Duties):
         if self.extras is not None:
             self._cancel_timers()
         if self.children is not None:
-            self.children.stop_all()  # posts _op_children_gone
+            self.children.stop_all(drain=self.system.drains)  # posts _op_children_gone
             return None
         return self._end_instance()
 

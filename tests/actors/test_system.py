@@ -319,6 +319,7 @@ def test_a_stuck_handler_bounds_the_shutdown_by_its_own_time_and_is_reported(fir
         assert entered.wait(20)
         report = system.shutdown().get(timeout=10)
         assert report.abandoned == ("/stuck",)
+        assert "gate.wait(20)" in report.stacks[0]
         assert report.seconds < 5
     gate.set()
 
@@ -490,6 +491,58 @@ def test_ctrl_c_in_the_main_thread_ends_the_interpreter():
     """)
     assert done.returncode != 0
     assert "KeyboardInterrupt" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_signal_handler_may_shut_the_system_down_whatever_it_interrupted():
+    done = interpreter("""
+        import os, signal, threading
+        from actors import Actor, ActorSystem, SystemStopped
+        system = ActorSystem("served")
+        signal.signal(signal.SIGTERM, lambda *_: system.shutdown())
+        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        spawned = 0
+        try:
+            # The signal comes somewhere in here, most likely while a lock is held.
+            while True:
+                system.spawn(Actor).stop(block=False)
+                spawned += 1
+        except SystemStopped:
+            report = system.shutdown().get(timeout=10)
+        print(spawned > 0, report.abandoned)
+    """)
+    assert (done.returncode, done.stdout) == (0, "True ()\n"), done.stderr
+
+
+def test_a_shutdown_without_draining_leaves_what_waits_as_dead_letters():
+    gate, entered = threading.Event(), threading.Event()
+    system = ActorSystem()
+    ref = system.spawn(Call)
+    ref.tell(lambda me: (entered.set(), gate.wait(20)))
+    handled = []
+    for _ in range(3):
+        ref.tell(handled.append)
+    assert entered.wait(20)
+    ending = system.shutdown(drain=False)
+    gate.set()
+    assert ending.get(timeout=20).abandoned == ()
+    assert handled == []
+    stats = system.stats()
+    assert (stats.dead, stats.waiting) == (3, 0)
+
+
+def test_leaving_a_system_on_ctrl_c_does_not_wait_for_what_is_queued():
+    handled = []
+    with pytest.raises(KeyboardInterrupt), ActorSystem() as system:
+        gate, entered = threading.Event(), threading.Event()
+        ref = system.spawn(Call)
+        ref.tell(lambda me: (entered.set(), gate.wait(20)))
+        for _ in range(100):
+            ref.tell(handled.append)
+        assert entered.wait(20)
+        threading.Timer(0.05, gate.set).start()
+        raise KeyboardInterrupt
+    assert handled == []
 
 
 @pytest.mark.slow
