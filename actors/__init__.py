@@ -10,7 +10,8 @@ layer 1  _context, _waiting                  the run; whose code is executing, w
 layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 4  _ref                                what one may do with an actor from outside
-layer 5  _actor, _events                     the hooks a user writes; the event stream
+layer 5  _actor, _events, _watchdog          the hooks a user writes; events; slow handlers
+layer 6  _reports                            what cells report to their system
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
 layer 7  _tree                               the tree as data: roots, walks, look-ups
 layer 8  _system                             spawn, dispatch, statistics, shutdown
@@ -72,6 +73,7 @@ from actors._events import Events, Subscription
 from actors._future import Future, get_all
 from actors._mailbox import Bounded, Unbounded
 from actors._messages import (
+    ActorFailed,
     ActorRestarted,
     ActorStarted,
     ActorStopped,
@@ -79,6 +81,7 @@ from actors._messages import (
     Health,
     MailboxHigh,
     ShutdownReport,
+    SlowHandler,
     SystemFailed,
     SystemStats,
     Terminated,
@@ -116,6 +119,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Actor",
     "ActorDeadError",
+    "ActorFailed",
     "ActorKilled",
     "ActorRef",
     "ActorRestarted",
@@ -178,6 +182,7 @@ __all__ = [
     "RunContext",
     "RunScope",
     "ShutdownReport",
+    "SlowHandler",
     "Span",
     "StashOverflow",
     "Subscription",

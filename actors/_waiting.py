@@ -12,11 +12,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any, Protocol
 
 from actors._errors import WouldDeadlock
 
-__all__ = ["CELL", "Blocker", "Wait", "begin_wait", "blocking", "local", "own_turn"]
+__all__ = ["CELL", "Blocker", "Wait", "begin_wait", "blocking", "frames_from", "local", "own_turn"]
 
 CELL: ContextVar[Any] = ContextVar("callboard_cell", default=None)
 """The actor that is executing on a loop, or within a send; on threads it is `local.worker.cell`."""
@@ -69,6 +70,15 @@ def blocking() -> Iterator[None]:
         yield
     finally:
         worker.after_block()
+
+
+def frames_from(frame: FrameType | None) -> list[FrameType]:
+    """Return the frames of a stack, the outermost first."""
+    frames = []
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames[::-1]
 
 
 def own_turn() -> Any:

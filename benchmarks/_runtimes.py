@@ -257,7 +257,7 @@ RUNTIMES: dict[str, tuple[Callable[[], AbstractContextManager[Runtime]], float]]
     # name: (how to open it, the share of the work it gets)
     "callboard": (_callboard, 1.0),
     "callboard-async": (_callboard_async, 1.0),
-    "pykka": (_pykka, 0.1),
+    "pykka": (_pykka, 0.5),
     "asyncio": (_asyncio, 1.0),
     "deque": (_deque, 1.0),
     "thespian": (_thespian, 0.1),
