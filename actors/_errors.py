@@ -10,7 +10,7 @@ CallboardError
 ├── Timeout (pykka.Timeout, TimeoutError) `get(timeout=…)` gave up; the work goes on
 ├── DeadlineExceeded (TimeoutError)       the deadline of the work itself has passed
 ├── RequestCancelled                      somebody called `cancel()` on the future
-├── AlreadySet (RuntimeError)             a future was answered twice
+├── AlreadySet (RuntimeError, queue.Full) a future was answered twice
 ├── WouldBlockLoop (RuntimeError)         a blocking call on an event loop's thread
 ├── NoReplyExpected (RuntimeError)        `reply_later()` while handling a told message
 ├── UnexpectedCoroutine (TypeError)       a coroutine turned up where nothing can await it
@@ -43,6 +43,7 @@ Errors carry their facts as attributes and build their wording from them.
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Sequence
 
 import pykka
@@ -166,8 +167,11 @@ class RequestCancelled(CallboardError):
     """The future was cancelled before it was answered."""
 
 
-class AlreadySet(CallboardError, RuntimeError):
-    """A future takes one answer only, and it has it."""
+class AlreadySet(CallboardError, RuntimeError, queue.Full):
+    """A future takes one answer only, and it has it.
+
+    It is a `queue.Full` for code written for pykka, whose futures raise that.
+    """
 
 
 class WouldBlockLoop(CallboardError, RuntimeError):

@@ -111,10 +111,10 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         return self._cell.system
 
     def __str__(self) -> str:
-        return f"{self.actor_class.__name__} ({self.path})"
+        return cast("str", self._cell.label)
 
     def __repr__(self) -> str:
-        return f"<ActorRef {self.path} ({self.actor_class.__name__})>"
+        return f"<ActorRef for {self}>"
 
     def __reduce__(self) -> Any:
         raise TypeError("an ActorRef is bound to its process and cannot be pickled")
@@ -208,10 +208,12 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         Args:
             message: what to send.
             block: False returns the future instead of waiting.
-            timeout: seconds to wait at most, when blocking; afterwards the request is given up.
+            timeout: seconds to wait at most, when blocking; the request goes on, as in pykka.
+                (The timeout of `request` travels with the message and gives it up.)
 
         Raises:
-            Timeout, DeadlineExceeded: no answer in time (both are `pykka.Timeout`).
+            Timeout: no answer after `timeout` seconds.
+            DeadlineExceeded: the deadline of the current run passed (it is a `pykka.Timeout`, too).
             ActorDeadError: the actor is dead, or died before it answered.
             WouldBlockLoop: an event loop runs on this thread.
             Exception: what the handler raised.
@@ -220,9 +222,6 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             return self.request(message)
         if _get_running_loop() is not None:
             raise WouldBlockLoop("ActorRef.ask()", "await ref.request()")
-        if timeout is not None and timeout <= 0:
-            # pykka allows it: the message is sent, and nobody waits.
-            return self.request(message).get(timeout=0)
         cell = self._cell
         if cell.closed:
             raise ActorDeadError(f"{self} is dead")
@@ -239,8 +238,13 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             # Nobody is in its turn, so this thread, which has nothing else to do, takes it.
             return cell.dispatcher.answer_here(cell, message)
         future: Future[Any] = Future()
-        item = (message, future, self._limit(cell, future, timeout))
-        if future._when is None and cell.bounds is None and cell.dispatcher.inline:
+        item = (message, future, self._limit(cell, future, None))
+        if (
+            timeout is None
+            and future._when is None
+            and cell.bounds is None
+            and cell.dispatcher.inline
+        ):
             # Nobody may be given up in time, so this thread may as well run the turn itself.
             cell.count_sent()
             cell.queue.append(item)
@@ -250,7 +254,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
                 cell.bury()
         else:
             cell.put(item)
-        return future.get()
+        return future.get(timeout=timeout)
 
     @overload
     def stop(

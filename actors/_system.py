@@ -16,11 +16,10 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar, overload
 
-import pykka
 from loguru import logger
 
 from actors._actor import Actor, as_spec
-from actors._cell import Cell, bind_defaults, renew_locks
+from actors._cell import Cell, LoneCell, bind_defaults, renew_locks
 from actors._children import Children
 from actors._clock import Clock, SystemClock
 from actors._dispatch._loop import LoopDispatcher, LoopThread
@@ -104,7 +103,6 @@ class ActorSystem(Reports):
         self._loop_thread: LoopThread | None = None
         self._pinned_handled = 0
         self._pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
-        self._registered: set[Cell] = set()
         self._stopping: Future[ShutdownReport] | None = None
         self._began_stopping = 0.0
         self._forked = False
@@ -190,33 +188,27 @@ class ActorSystem(Reports):
         return self.spawn_under(children, as_spec(what, args, name, kwargs), self._services)
 
     def spawn_under(
-        self, children: Children, spec: ChildSpec, parent: Any, *, register: bool = False
+        self, children: Children, spec: ChildSpec, parent: Any, *, alone: bool = False
     ) -> ActorRef[Any]:
         """Start an actor among the given children; what `spawn` of systems and actors ends in."""
         if self._forked:
             raise ForkedSystem(self.name)
-        cell = Cell(self, spec, spec.name or 0, parent)
+        cell = (LoneCell if alone else Cell)(self, spec, spec.name or 0, parent)
         if not children.add(cell):
             raise SystemStopped(
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
             )
         self._born.add()
         ref = cell.ref  # which it lets go of when it dies, perhaps before `begin` is through
-        cell.begin(register=register)
+        cell.begin()
         return ref
-
-    def register(self, cell: Cell) -> None:
-        """Enter an actor in pykka's registry."""
-        with self._lock:
-            self._registered.add(cell)
-        pykka.ActorRegistry.register(cell.ref)
 
     def _start_unsupervised(
         self, cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ActorRef[Any]:
         assert self._user.children is not None
         spec = as_spec(ChildSpec(cls, args, kwargs, restart="temporary"), (), None, {})
-        return self.spawn_under(self._user.children, spec, self._user, register=True)
+        return self.spawn_under(self._user.children, spec, self._user, alone=True)
 
     def dispatcher_for(self, spec: ChildSpec) -> Dispatcher:
         """Return what will run an actor of that specification.
@@ -312,22 +304,9 @@ class ActorSystem(Reports):
 
     # -- what cells report -------------------------------------------------------------------
 
-    def cell_ended(self, cell: Cell) -> None:
-        """Strike a dead actor off the registers."""
+    def cell_ended(self) -> None:
+        """Count a dead actor."""
         self._ended.add()
-        if self._registered and cell in self._registered:
-            self._unregister(cell)
-
-    def _unregister(self, cell: Cell) -> None:
-        with self._lock:
-            self._registered.discard(cell)
-        pykka.ActorRegistry.unregister(cell.ref)
-
-    def non_exception(self, cell: Cell, error: BaseException) -> None:
-        """Do as pykka does when an actor without a supervisor raised, say, SystemExit."""
-        if cell in self._registered:
-            logger.error("{!r} in {}: stopping all actors without a supervisor", error, cell.path)
-            pykka.ActorRegistry.stop_all(block=False)
 
     def _escalated(self, error: BaseException) -> None:
         self.failure = error

@@ -7,7 +7,7 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
-from actors._cell._state import IDLE, TAKEN, UNMADE, CellState
+from actors._cell._state import IDLE, LOCKS, TAKEN, UNMADE, CellState
 from actors._context import RUN
 from actors._errors import ActorDeadError, NoReplyExpected, StashOverflow
 from actors._future import Future
@@ -96,11 +96,17 @@ class Duties(CellState):
         self.stops = (*self.stops, future)
 
     def stopped_event(self) -> threading.Event:
-        event = threading.Event()
-        if self.closed:
-            event.set()
-        else:
-            self.order_notice(event.set)
+        extras = self.more()
+        event = extras.stopped
+        if event is None:
+            fresh = threading.Event()
+            with LOCKS.late:
+                event = extras.stopped = extras.stopped or fresh
+            if event is fresh:
+                if self.closed:
+                    event.set()
+                else:
+                    self.order_notice(event.set)
         return event
 
     def order_notice(self, call: Any) -> None:

@@ -427,6 +427,7 @@ class Cell(Killable):
                 self.system.late_reply(answer, self.path)
         else:
             future.set_exception((type(answer), answer, answer.__traceback__))
+        self.log_answer(error)
         if not isinstance(error, Exception) or isinstance(
             error, (MemoryError, *self.spec.crash_on)
         ):
