@@ -15,7 +15,14 @@ from typing import Any, Protocol
 
 from actors._clock import Clock
 from actors._errors import NameTaken, RestartLimitExceeded
-from actors._supervision import ChildSpec, Decision, Ending, Supervision, decide
+from actors._supervision import (
+    ChildSpec,
+    Decision,
+    Ending,
+    Supervision,
+    comes_back,
+    decide,
+)
 from actors._timers import Timers
 
 __all__ = ["KILL_GRACE", "Child", "Children"]
@@ -24,6 +31,9 @@ KILL_GRACE = 0.25
 """Seconds a killed actor has to leave its handler before it is abandoned."""
 
 Key = str | int
+
+_ANOTHER = ChildSpec(object, restart="temporary", significant=True)
+"""Stands for all siblings whose ending would count."""
 
 
 class Child(Protocol):
@@ -67,6 +77,7 @@ class Children:
         "_delay",
         "_describe",
         "_drain",
+        "_ending",
         "_failures",
         "_halted",
         "_halting",
@@ -82,6 +93,7 @@ class Children:
         "_queue",
         "_quiet_since",
         "_reason",
+        "_significant",
         "_starting",
         "_stopping",
         "_timers",
@@ -112,6 +124,8 @@ class Children:
         # scheduled while it is held.
         self._lock = threading.Lock()
         self._members: dict[Key, Any] = {}  # in start order
+        self._significant = 0  # how many of them are, and have not ended
+        self._ending: set[Key] = set()  # those that are and have ended, until they are dead
         self._next = 0
         self._closing: bool = False
         self._wanted_empty = False  # whether `stop_all` was called and on_empty was not
@@ -156,6 +170,7 @@ class Children:
             elif child.key in self._members:
                 raise NameTaken(str(child.key), self._describe())
             self._members[child.key] = child
+            self._significant += child.spec.significant
             return True
 
     def get(self, key: Key) -> Any | None:
@@ -209,18 +224,24 @@ class Children:
     ) -> None:
         now = self._clock.monotonic()
         members: list[Any]
-        if self._policy.strategy == "one_for_one" and self._policy.auto_shutdown != "all":
+        if self._policy.strategy == "one_for_one" or not comes_back(child.spec, ending):
             # Nobody else is affected, so do not look at ten thousand siblings.
             members, position = [child], 0
+            specs = [child.spec]
+            if self._significant > child.spec.significant:
+                specs.append(_ANOTHER)
         else:
             members = list(self._members.values())
             position = members.index(child)
-        decision = decide(
-            self._policy, [m.spec for m in members], position, ending, self._history, now
-        )
+            specs = [member.spec for member in members]
+        decision = decide(self._policy, specs, position, ending, self._history, now)
         self._history = decision.history
         if decision.forget:
             after.append(child.order_die)
+            if child.spec.significant:
+                # It has ended, although it will be a member until it is dead.
+                self._significant -= 1
+                self._ending.add(child.key)
             if decision.shut_down:
                 after.append(self._on_shut_down)
             return
@@ -348,6 +369,10 @@ class Children:
             if self._members.get(key) is not child:
                 return
             del self._members[key]
+            if key in self._ending:
+                self._ending.discard(key)
+            else:
+                self._significant -= child.spec.significant
             if not (
                 self._closing
                 or self._halting

@@ -24,6 +24,7 @@ __all__ = [
     "Restart",
     "Strategy",
     "Supervision",
+    "comes_back",
     "decide",
 ]
 
@@ -199,6 +200,11 @@ class Decision(msgspec.Struct, frozen=True):
     history: tuple[float, ...] = ()
 
 
+def comes_back(spec: ChildSpec, ending: Ending) -> bool:
+    """Tell whether a child that ended so is to be restarted."""
+    return spec.restart == "permanent" or (spec.restart == "transient" and ending == "failure")
+
+
 def decide(
     policy: Supervision,
     specs: Sequence[ChildSpec],
@@ -217,11 +223,7 @@ def decide(
         history: times of the restarts so far, oldest first.
         now: the time on the same scale, in seconds.
     """
-    spec = specs[ended]
-    wants_restart = spec.restart == "permanent" or (
-        spec.restart == "transient" and ending == "failure"
-    )
-    if not wants_restart:
+    if not comes_back(specs[ended], ending):
         return Decision(forget=True, shut_down=_shuts_down(policy, specs, ended), history=history)
     # OTP counts one restart per ending, however many siblings it takes along.
     window = (*(t for t in history if now - t <= policy.period), now)

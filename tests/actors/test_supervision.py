@@ -28,27 +28,33 @@ def children(*restarts, significant=()):
     list(itertools.product(STRATEGIES, RESTARTS, ENDINGS, range(3))),
 )
 def test_strategy_restart_type_and_ending_decide_together(strategy, restart, ending, position):
-    specs = children("permanent", "permanent", "permanent")
-    specs[position] = children(restart)[0]
-    decision = decide(Supervision(strategy), specs, position, ending, (), 100.0)
-
-    restarts = restart == "permanent" or (restart == "transient" and ending == "failure")
-    if not restarts:
-        assert decision.restart == ()
-        assert decision.forget
-        assert decision.history == (), "an ending that restarts nobody does not count"
-    else:
-        expected = {
-            "one_for_one": (position,),
-            "one_for_all": (0, 1, 2),
-            "rest_for_one": tuple(range(position, 3)),
-        }[strategy]
-        assert decision.restart == expected
-        assert not decision.forget
-        assert decision.history == (100.0,)
-    assert decision.stop == ()
-    assert not decision.escalate
-    assert not decision.shut_down
+    restarts = {
+        ("permanent", "normal"): True,
+        ("permanent", "failure"): True,
+        ("transient", "normal"): False,
+        ("transient", "failure"): True,
+        ("temporary", "normal"): False,
+        ("temporary", "failure"): False,
+    }[restart, ending]
+    affected = {
+        "one_for_one": {position},
+        "one_for_all": {0, 1, 2},
+        "rest_for_one": set(range(position, 3)),
+    }[strategy]
+    for siblings in itertools.product(RESTARTS, repeat=2):
+        kinds = [*siblings[:position], restart, *siblings[position:]]
+        decision = decide(Supervision(strategy), children(*kinds), position, ending, (), 100.0)
+        assert decision.forget is not restarts
+        assert not decision.escalate
+        assert not decision.shut_down
+        if not restarts:
+            assert decision.restart == decision.stop == ()
+            assert decision.history == (), "an ending that restarts nobody does not count"
+            continue
+        assert decision.history == (100.0,), "and one that does counts once"
+        ends = {i for i in affected if kinds[i] == "temporary"}
+        assert decision.restart == tuple(sorted(affected - ends))
+        assert decision.stop == tuple(sorted(ends)), "what is never restarted is stopped for good"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
