@@ -67,7 +67,9 @@ class _Driver:
         self.rest: _Rest | None = None  # turns that were begun on another task's time
         self.until: Any = None  # the future whose task lends its time at the moment
         self.parked: asyncio.Future[None] | None = None
-        self.task = dispatcher.loop.create_task(self._drive(), context=self.context)
+        # Not by the loop's own factory, which may be the user's: one that begins a task at once
+        # would begin this one before it is made.
+        self.task = asyncio.Task(self._drive(), loop=dispatcher.loop, context=self.context)
         self.cancelling = self.task.cancelling
 
     def begin(self, cell: Any) -> None:
@@ -127,7 +129,7 @@ class _Driver:
         except Exception:  # noqa: BLE001 - as in _drive
             logger.exception("the runtime failed in a turn of {}", self.cell)
             return False
-        if waits_for is not None:
+        if asyncio.isfuture(waits_for):
             waits_for._asyncio_future_blocking = False
         self.rest = _Rest(turns, waits_for)
         return True
@@ -179,14 +181,17 @@ class _Rest:
     def __await__(self) -> Generator[Any, Any, None]:
         turns = self.turns
         waits_for = self.waits_for
+        awaits = asyncio.isfuture(waits_for)
         try:
-            if self.cancelled:
+            # As with a task: what it waits for is cancelled, and only if that has an answer already
+            # is it told so itself. Else what a handler gathers would go on without it.
+            if self.cancelled and not (awaits and waits_for.cancel()):
                 waits_for = turns.throw(asyncio.CancelledError())
+            elif awaits:
+                # A task takes what is yielded to it for a future that is being awaited only if it
+                # says so, once for each time.
+                waits_for._asyncio_future_blocking = True
             while True:
-                if waits_for is not None:
-                    # A task takes what is yielded to it for a future that is being awaited only
-                    # if it says so, once for each time.
-                    waits_for._asyncio_future_blocking = True
                 try:
                     value = yield waits_for
                 except BaseException as error:  # noqa: BLE001 - it is for the one that waits
@@ -216,7 +221,8 @@ class LoopDispatcher:
         # cancels on its way leaves here when it ends, or no other would be sent for ever again.
         self._waking: set[_Driver] = set()
         self._lends = 0  # since the loop came round
-        self._lent = 0  # how deep
+        # The tasks that lend their time, the innermost last. All are in the middle of a step.
+        self._lenders: list[asyncio.Task[Any]] = []
         self._closed = False
         self.handled = 0
         self.submit: Callable[[Any], None] = self._submit
@@ -288,7 +294,7 @@ class LoopDispatcher:
         something, that driver goes on with it, and the lending ends.
         """
         loop = self.loop
-        if not self.ready or self._lends >= LENDS_PER_ROUND or self._lent >= MAX_LENT:
+        if not self.ready or self._lends >= LENDS_PER_ROUND or len(self._lenders) >= MAX_LENT:
             return
         if _get_running_loop() is not loop or not self._spare:
             return
@@ -299,7 +305,7 @@ class LoopDispatcher:
         if driver.task.cancelling():
             return  # it is about to end
         self._lends += 1
-        self._lent += 1
+        self._lenders.append(task)
         driver.left = TURNS_PER_STEP
         driver.until = future
         asyncio._leave_task(loop, task)
@@ -309,12 +315,15 @@ class LoopDispatcher:
         finally:
             asyncio._leave_task(loop, driver.task)
             asyncio._enter_task(loop, task)
-            self._lent -= 1
+            self._lenders.pop()
             driver.until = None
+        parked = driver.parked
+        if parked is None or parked.done():
+            return  # a handler cancelled the task it ran in: the driver is on its way
         if not suspended and driver.left >= 0:
             self._spare.append(driver)
-        elif driver.parked is not None and not driver.parked.done():
-            driver.parked.set_result(None)
+        else:
+            parked.set_result(None)
 
     def take_here(self, cell: Any) -> None:
         """An actor of the loop runs on the loop only."""
@@ -346,8 +355,10 @@ class LoopDispatcher:
         due = cell.kill_pending() if future is None else cell.asked is future
         if task is None or not due:
             return
-        if task is asyncio.current_task(self.loop):
-            # It was ordered by the handler itself; its next await is the first chance.
+        if task is asyncio.current_task(self.loop) or task in self._lenders:
+            # It was ordered by the handler itself, or on time that it lends; its next await is the
+            # first chance. A task that is cancelled in the middle of a step would be told so at
+            # whatever it awaits next, which may be in the handler of another actor.
             self.loop.call_soon(self._interrupt, cell, future)
             return
         cell.interrupted = "kill" if future is None else "request"
