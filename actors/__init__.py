@@ -5,11 +5,13 @@ imports this facade (a test holds the table against the real imports):
 
 ```
 layer 0  _errors, _clock, _messages          error tree, time, the Structs all share
-layer 1  _lifecycle, _supervision, _context  pure: state machine, restart decisions, run context
+layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
+layer 1  _context, _waiting                  the run; whose code is executing, who waits for whom
 layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 4  _ref                                what one may do with an actor from outside
-layer 5  _actor, _events                     the hooks a user writes; the event stream
+layer 5  _actor, _events, _watchdog          the hooks a user writes; events; slow handlers
+layer 6  _reports                            what cells report to their system
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
 layer 7  _tree                               the tree as data: roots, walks, look-ups
 layer 8  _system                             spawn, dispatch, statistics, shutdown
@@ -65,11 +67,13 @@ from actors._errors import (
     UnknownModel,
     UnusableReply,
     WouldBlockLoop,
+    WouldDeadlock,
 )
 from actors._events import Events, Subscription
-from actors._future import Future, blocking, get_all
+from actors._future import Future, get_all
 from actors._mailbox import Bounded, Unbounded
 from actors._messages import (
+    ActorFailed,
     ActorRestarted,
     ActorStarted,
     ActorStopped,
@@ -77,6 +81,7 @@ from actors._messages import (
     Health,
     MailboxHigh,
     ShutdownReport,
+    SlowHandler,
     SystemFailed,
     SystemStats,
     Terminated,
@@ -85,6 +90,7 @@ from actors._messages import (
 from actors._ref import ActorRef
 from actors._supervision import Backoff, ChildSpec, Supervision
 from actors._system import ActorSystem
+from actors._waiting import blocking
 
 # As libraries do: silent until a program says `logger.enable("actors")`.
 logger.disable("actors")
@@ -113,6 +119,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Actor",
     "ActorDeadError",
+    "ActorFailed",
     "ActorKilled",
     "ActorRef",
     "ActorRestarted",
@@ -175,6 +182,7 @@ __all__ = [
     "RunContext",
     "RunScope",
     "ShutdownReport",
+    "SlowHandler",
     "Span",
     "StashOverflow",
     "Subscription",
@@ -196,6 +204,7 @@ __all__ = [
     "Usage",
     "Verification",
     "WouldBlockLoop",
+    "WouldDeadlock",
     "as_agent",
     "blocking",
     "current",

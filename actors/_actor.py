@@ -84,12 +84,15 @@ class Actor(pykka.Actor):
         mailbox: `Unbounded()` or `Bounded(n)`.
         dispatcher: "pool", "loop" or "pinned"; None chooses by whether a hook is async.
         stash_capacity: how many messages `stash` holds.
+        flight_recorder: how many of its last messages are kept for `ActorFailed`, from the start.
+            0 keeps them from the first failure on, as many as the system says.
     """
 
     supervision: ClassVar[Supervision] = Supervision()
     mailbox: ClassVar[Unbounded | Bounded] = Unbounded()
     dispatcher: ClassVar[DispatcherName | None] = None
     stash_capacity: ClassVar[int] = 1000
+    flight_recorder: ClassVar[int] = 0
 
     _is_async: ClassVar[bool]
     """Whether a hook or a public method is `async def`; set by `as_spec` on each class."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-__all__ = ["CELL", "RUN", "DeadlineLike", "RunContext", "current"]
+__all__ = ["RUN", "DeadlineLike", "RunContext", "current"]
 
 
 class DeadlineLike(Protocol):
@@ -61,9 +61,6 @@ class RunContext(msgspec.Struct, frozen=True):
 
 
 RUN: ContextVar[RunContext | None] = ContextVar("callboard_run", default=None)
-
-CELL: ContextVar[Any] = ContextVar("callboard_cell", default=None)
-"""The actor that is executing on a loop, or within a send; on threads it is `local.worker.cell`."""
 
 
 def current() -> RunContext | None:

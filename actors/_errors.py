@@ -43,6 +43,8 @@ Errors carry their facts as attributes and build their wording from them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pykka
 
 __all__ = [
@@ -175,6 +177,26 @@ class WouldBlockLoop(CallboardError, RuntimeError):
         super().__init__(
             f"{call} would block the event loop that runs on this thread; {fix} instead, "
             "for example `reply = await ref.request(message)`"
+        )
+
+
+class WouldDeadlock(CallboardError, pykka.Timeout, RuntimeError):
+    """Actors would wait for each other in a circle, so that none of them could go on.
+
+    Raised where the circle would close, at once; it is also a `pykka.Timeout`, since an answer
+    cannot come in time.
+
+    Attributes:
+        actors: paths of those in the circle; the first is the last, too.
+    """
+
+    def __init__(self, actors: Sequence[str]) -> None:
+        self.actors = tuple(actors)
+        circle = " waits for ".join(self.actors[:2])
+        circle += "".join(f", which waits for {path}" for path in self.actors[2:])
+        super().__init__(
+            f"{circle}: none of them could go on; use tell in one of the directions, "
+            "or answer with reply_later"
         )
 
 

@@ -13,8 +13,7 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -27,9 +26,11 @@ from actors._errors import (
     RequestCancelled,
     Timeout,
     WouldBlockLoop,
+    WouldDeadlock,
 )
+from actors._waiting import CELL, begin_wait, local
 
-__all__ = ["Blocker", "Future", "Requestee", "blocking", "get_all", "local"]
+__all__ = ["Future", "Requestee", "get_all"]
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -38,18 +39,6 @@ _get_running_loop = asyncio._get_running_loop
 _PENDING, _VALUE, _ERROR = 0, 1, 2
 
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
-
-
-class Blocker(Protocol):
-    """A thread of a dispatcher, which wants to know when its handler is about to block."""
-
-    cell: Any
-
-    def before_block(self) -> None:
-        """Let another thread take over."""
-
-    def after_block(self) -> None:
-        """The handler goes on."""
 
 
 class Requestee(Protocol):
@@ -64,33 +53,11 @@ class Requestee(Protocol):
     def expire_at(self, when: float, future: Future[Any]) -> None:
         """Call `future._expire()` at `when` on the system's monotonic clock."""
 
+    def works_on(self, future: Future[Any]) -> Any:
+        """Return the cell from whose turns the answer has to come, or None if from elsewhere."""
+
     def now(self) -> float:
         """Return the time on the system's monotonic clock."""
-
-
-class _Local(threading.local):
-    worker: Blocker | None = None
-
-
-local = _Local()
-"""What a dispatcher left for code that runs on its threads."""
-
-
-@contextmanager
-def blocking() -> Iterator[None]:
-    """Tell the dispatcher that the code inside is about to block its thread.
-
-    The pool notices by itself within some milliseconds; with this it need not find out.
-    """
-    worker = local.worker
-    if worker is None:
-        yield
-        return
-    worker.before_block()
-    try:
-        yield
-    finally:
-        worker.after_block()
 
 
 _listening = threading.Lock()
@@ -297,6 +264,7 @@ class Future(pykka.Future[T], Generic[T]):
             if timeout is None or left <= timeout:
                 wait, expires = left, True
         worker = local.worker
+        me = self._begin_wait()
         if worker is not None:
             worker.before_block()
         try:
@@ -306,6 +274,8 @@ class Future(pykka.Future[T], Generic[T]):
             if arrival.acquire(timeout=min(max(0.0, wait), threading.TIMEOUT_MAX)):
                 return
         finally:
+            if me is not None:
+                me.waits_for = None
             if worker is not None:
                 worker.after_block()
         self._drop_waiter(arrived)
@@ -314,11 +284,29 @@ class Future(pykka.Future[T], Generic[T]):
         elif self._state == _PENDING:
             raise Timeout(timeout or 0.0)
 
+    def _begin_wait(self) -> Any:
+        """Note that an actor waits for this; in a circle the answer is that it would deadlock."""
+        try:
+            return begin_wait(self)
+        except WouldDeadlock as error:
+            self._fail(error)
+            return None
+
+    def waits_for_cell(self) -> Any:
+        if self._state or self._requestee is None:
+            return None
+        return self._requestee.works_on(self)
+
     def __await__(self) -> Generator[Any, None, T]:
         if self._state == _PENDING:
             if self._get_hook is not None:
                 return (yield from asyncio.to_thread(self.get).__await__())
-            yield from self._suspend()
+            me = self._begin_wait() if CELL.get() is not None else None
+            try:
+                yield from self._suspend()
+            finally:
+                if me is not None:
+                    me.waits_for = None
         return self._result()
 
     __iter__ = __await__
@@ -326,8 +314,8 @@ class Future(pykka.Future[T], Generic[T]):
     def _suspend(self) -> Generator[Any, None, None]:
         if self._requestee is not None:
             self._requestee.hasten(self)
-            if self._state:
-                return
+        if self._state:
+            return
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
 

@@ -29,8 +29,9 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop
-from actors._future import Future, _get_running_loop, blocking
+from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop, WouldDeadlock
+from actors._future import Future, _get_running_loop
+from actors._waiting import begin_wait, blocking
 
 __all__ = [
     "HIGH_WATER",
@@ -122,10 +123,24 @@ class Dispatcher(Protocol):
         """Cancel what its handler awaits, if it still handles the request of that future."""
 
 
+class _Waiting:
+    """A message that waits for room, and the thread that waits with it, if one does."""
+
+    __slots__ = ("item", "mailbox", "room")
+
+    def __init__(self, mailbox: Mailbox, item: Any, room: threading.Lock | None) -> None:
+        self.mailbox: Mailbox | None = mailbox
+        self.item = item
+        self.room = room  # released once the message was taken
+
+    def waits_for_cell(self) -> Any:
+        return self.mailbox
+
+
 class _Bounds:
     """The guard of a bounded mailbox."""
 
-    __slots__ = ("capacity", "lock", "overflow", "waiters")
+    __slots__ = ("capacity", "lock", "overflow", "waiting")
 
     def __init__(self, options: Bounded) -> None:
         self.capacity = options.capacity
@@ -133,9 +148,9 @@ class _Bounds:
         # Invariant: appends to the user lane of a bounded mailbox happen under this lock, so its
         # length never passes the capacity; the reader only makes it shorter.
         self.lock = threading.Lock()
-        # Invariant: changes under `lock`. Who registers here looks at the queue once more before
-        # it sleeps; who makes room looks here afterwards.
-        self.waiters: deque[threading.Lock] = deque()
+        # Invariant: changes under `lock`; first come, first in. Who registers here looks at the
+        # queue once more afterwards; who makes room looks here afterwards.
+        self.waiting: deque[_Waiting] = deque()
 
 
 class Mailbox:
@@ -234,74 +249,92 @@ class Mailbox:
 
     def _put_bounded(self, bounds: _Bounds, item: Any) -> bool:
         """Append as the policy has it; tell whether there may be something for the reader to do."""
+        message, future, _ = item if type(item) is tuple else (item, None, None)
         dropped: Any = None
-        while True:
-            with bounds.lock:
-                # A dead mailbox takes everything, to have it answered.
-                if len(self.queue) < bounds.capacity or self.closed:
-                    self.count_sent()
-                    self.queue.append(item)
-                    return True
-                if bounds.overflow == "drop_old":
-                    try:
-                        dropped = self.queue.popleft()
-                    except IndexError:
-                        continue
-                    self.count_sent()
-                    self.queue.append(item)
-                    break
-                if bounds.overflow != "block":
-                    break
-                if _get_running_loop() is not None:
-                    raise WouldBlockLoop("sending to a full mailbox", "await a request")
-                room = threading.Lock()
-                room.acquire()
-                bounds.waiters.append(room)
-            self._wait_for_room(bounds, room)
+        waiting: _Waiting | None = None
+        with bounds.lock:
+            # A dead mailbox takes everything, to have it answered.
+            if self.closed or (len(self.queue) < bounds.capacity and not bounds.waiting):
+                self.count_sent()
+                self.queue.append(item)
+                return True
+            if bounds.overflow == "drop_old":
+                with contextlib.suppress(IndexError):  # the reader was quicker
+                    dropped = self.queue.popleft()
+                self.count_sent()
+                self.queue.append(item)
+            elif bounds.overflow == "block":
+                waiting = self._get_in_line(bounds, item, future)
+        if waiting is not None:
+            return self._wait_for_room(bounds, waiting)
         if bounds.overflow == "drop_old":
-            self.discard(dropped)
+            if dropped is not None:
+                self.discard(dropped)
             return True
         if bounds.overflow == "drop_new":
             self.count_sent()
             self.discard(item)
             return False
-        message = item[0] if type(item) is tuple else item
-        future = item[1] if type(item) is tuple else None
         error = MailboxFull(self.describe(), bounds.capacity, message)
         if isinstance(future, Future):
             future._fail(error)
             return False
         raise error
 
-    def _wait_for_room(self, bounds: _Bounds, room: threading.Lock) -> None:
-        # The reader may have made room, or have died, between our look and our registration.
-        if len(self.queue) >= bounds.capacity and not self.closed:
-            try:
-                with blocking():
-                    room.acquire()
-            except BaseException:
-                # Ctrl-C: the call that may have come for us is for the next one.
-                self._withdraw(bounds, room)
-                self.freed()
-                raise
-        else:
-            self._withdraw(bounds, room)
+    def _get_in_line(self, bounds: _Bounds, item: Any, future: Any) -> _Waiting:
+        """Register a message that waits for room; the caller holds the lock."""
+        room = None
+        if _get_running_loop() is None:
+            room = threading.Lock()
+            room.acquire()
+        elif future is None:
+            raise WouldBlockLoop("telling something to a full mailbox", "await a request")
+        # On a loop the sender of a request has its future to wait for, which needs no thread.
+        waiting = _Waiting(self, item, room)
+        bounds.waiting.append(waiting)
+        return waiting
 
-    def _withdraw(self, bounds: _Bounds, room: threading.Lock) -> None:
-        # Or a call would be wasted on nobody, and the sender behind would sleep on.
-        with bounds.lock, contextlib.suppress(ValueError):
-            bounds.waiters.remove(room)
+    def _wait_for_room(self, bounds: _Bounds, waiting: _Waiting) -> bool:
+        # The reader may have made room, or have died, between our look and our registration.
+        if len(self.queue) < bounds.capacity or self.closed:
+            self.freed()
+            if self.permit.pop(0, 0):
+                self.submit(self)
+        if waiting.room is None or waiting.mailbox is None:
+            return True
+        me: Any = None
+        try:
+            me = begin_wait(waiting)
+            with blocking():
+                waiting.room.acquire()
+        except BaseException as error:
+            # A deadlock, or Ctrl-C: the message is withdrawn, unless it was taken meanwhile.
+            with bounds.lock:
+                taken = waiting.mailbox is None
+                if not taken:
+                    bounds.waiting.remove(waiting)
+            if not taken or not isinstance(error, WouldDeadlock):
+                raise
+        finally:
+            if me is not None:
+                me.waits_for = None
+        return False
 
     def freed(self) -> None:
-        """Wake senders that wait for room; called by the reader after it took messages out."""
+        """Take in what waits for room; called by the reader after it took messages out."""
         bounds = self.bounds
-        if bounds is None or not bounds.waiters:
+        if bounds is None or not bounds.waiting:
             return
         with bounds.lock:
-            waiters = bounds.waiters
-            calls = len(waiters) if self.closed else max(1, bounds.capacity - len(self.queue))
-            for _ in range(min(calls, len(waiters))):
-                waiters.popleft().release()
+            while bounds.waiting and (self.closed or len(self.queue) < bounds.capacity):
+                waiting = bounds.waiting.popleft()
+                self.count_sent()
+                self.queue.append(waiting.item)
+                waiting.mailbox = None
+                if waiting.room is not None:
+                    waiting.room.release()
+        if self.closed:
+            self.bury()
 
     def release(self) -> None:
         """Give the permit back; if there is more to read, have the mailbox scheduled again."""

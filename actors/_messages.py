@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 __all__ = [
+    "ActorFailed",
     "ActorRestarted",
     "ActorStarted",
     "ActorStopped",
@@ -15,10 +16,12 @@ __all__ = [
     "Health",
     "MailboxHigh",
     "ShutdownReport",
+    "SlowHandler",
     "SystemFailed",
     "SystemStats",
     "Terminated",
     "TreeNode",
+    "shortened",
 ]
 
 DeadLetterKind = Literal[
@@ -88,6 +91,46 @@ class MailboxHigh(msgspec.Struct, frozen=True):
     waiting: int
 
 
+class ActorFailed(msgspec.Struct, frozen=True):
+    """An actor has failed; published before what its supervisor does about it.
+
+    Attributes:
+        ref, path: which one.
+        reason: the exception.
+        message: what it was handling, or None if it was in a hook.
+        recent: the messages before that one, oldest first, as far as they were recorded.
+        waiting: how many messages wait in its mailbox.
+        restarts: how often it was restarted before.
+    """
+
+    ref: Any
+    path: str
+    reason: Any
+    message: Any
+    recent: tuple[Any, ...]
+    waiting: int
+    restarts: int
+
+
+class SlowHandler(msgspec.Struct, frozen=True):
+    """A handler runs or waits for longer than the watchdog of its system allows.
+
+    Attributes:
+        ref, path: which actor's.
+        message: what it handles.
+        seconds: for how long by now.
+        stack: where it stands, as in a traceback.
+        waits_for: path of the actor whose reply or mailbox it waits for, or None.
+    """
+
+    ref: Any
+    path: str
+    message: Any
+    seconds: float
+    stack: str
+    waits_for: str | None
+
+
 class SystemFailed(msgspec.Struct, frozen=True):
     """Top-level actors needed too many restarts: the system shuts down."""
 
@@ -130,6 +173,8 @@ class TreeNode(msgspec.Struct, frozen=True):
         waiting: messages in its mailbox.
         restarts: how often it was restarted.
         children: its children, in the order they started.
+        message: the message being handled, shortened, or None.
+        age: for how many seconds, counted from when the runtime first looked; None likewise.
     """
 
     path: str
@@ -138,6 +183,8 @@ class TreeNode(msgspec.Struct, frozen=True):
     waiting: int
     restarts: int
     children: tuple[TreeNode, ...] = ()
+    message: str | None = None
+    age: float | None = None
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -166,3 +213,17 @@ class ShutdownReport(msgspec.Struct, frozen=True):
     stopped: int
     abandoned: tuple[str, ...]
     seconds: float
+
+
+LONGEST = 80
+"""Characters of a message that a description shows."""
+
+
+def shortened(message: Any) -> str:
+    """Return what a message is in at most a line."""
+    try:
+        text = repr(message)
+    except Exception as error:  # noqa: BLE001 - whoever looks is not to blame
+        text = f"<{type(message).__name__}, whose repr raised {type(error).__name__}>"
+    text = " ".join(text[: 4 * LONGEST].split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar, overload
 
 import pykka
@@ -27,11 +27,9 @@ from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
-from actors._events import DeadLetterReport, Events
 from actors._future import Future, _get_running_loop
 from actors._mailbox import Dispatcher, Tally
 from actors._messages import (
-    DeadLetter,
     Health,
     ShutdownReport,
     SystemFailed,
@@ -39,9 +37,11 @@ from actors._messages import (
     TreeNode,
 )
 from actors._ref import ActorRef
+from actors._reports import Reports
 from actors._supervision import ChildSpec, Supervision
 from actors._timers import ThreadTimers
 from actors._tree import Root, all_below, find_below, living, node_of
+from actors._watchdog import Watchdog
 
 __all__ = ["ActorSystem"]
 
@@ -59,13 +59,20 @@ JOIN_SECONDS = 2.0
 """How long the end of a `with` block waits for threads whose work is over."""
 
 
-class ActorSystem:
+class ActorSystem(Reports):
     """A tree of actors and what runs them.
 
     Args:
         name: for logs and thread names; generated if None.
         supervision: how the root supervises the actors spawned on the system.
         clock: what the system measures time with.
+        watchdog: seconds after which a handler that still runs or waits is reported with its
+            stack, as a `SlowHandler` event and in the log; None reports none.
+        flight_recorder: how many messages of an actor that has failed are kept for the report of
+            its next failure.
+
+    Raises:
+        InvalidOption: an option makes no sense.
 
     `with ActorSystem() as system:` runs async actors on a loop in a thread of its own, started
     when first needed; `async with ActorSystem() as system:` runs them on the caller's loop.
@@ -77,30 +84,27 @@ class ActorSystem:
         *,
         supervision: Supervision | None = None,
         clock: Clock | None = None,
+        watchdog: float | None = None,
+        flight_recorder: int = 16,
     ) -> None:
         if name is not None and (not isinstance(name, str) or not name):
             raise InvalidOption("name", name, "a non-empty string")
+        super().__init__(clock or SystemClock(), flight_recorder)
         self.name = name or f"system-{next(_names)}"
-        self.clock: Clock = clock or SystemClock()
-        self.events = Events()
         self.failure: BaseException | None = None
         """Why the system shut itself down, if it did."""
         self.sent = Tally()
         self.timers = ThreadTimers(self.clock, f"{self.name}-timers")
-        self._dead = Tally()
-        self._late = Tally()
         self._born = Tally()
         self._ended = Tally()
-        self._inline = Tally()
-        self._report_dead = DeadLetterReport(self.clock)
         self._pool = Pool(self.name, self._inline.add)
         self._lock = threading.Lock()
         # Invariant: the fields below change under _lock.
         self._loop: LoopDispatcher | None = None
         self._loop_thread: LoopThread | None = None
         self._pinned_handled = 0
+        self._pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
         self._registered: set[Cell] = set()
-        self._abandoned: list[str] = []
         self._stopping: Future[ShutdownReport] | None = None
         self._began_stopping = 0.0
         self._forked = False
@@ -115,6 +119,15 @@ class ActorSystem:
             self._services, Supervision(intensity=10), self._wrap_up
         )
         _all_systems.add(self)
+        if watchdog is not None:
+            seconds: object = watchdog
+            if (
+                isinstance(seconds, bool)
+                or not isinstance(seconds, (int, float))
+                or not seconds > 0
+            ):
+                raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
+            Watchdog(watchdog, self._executing, self.publish, self.timers)
 
     def _make_children(
         self, root: Root, policy: Supervision, on_empty: Callable[[], None]
@@ -222,7 +235,9 @@ class ActorSystem:
         if chosen == "loop":
             return self._loop_dispatcher()
         if chosen == "pinned":
-            return Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
+            pinned = Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
+            self._pinned.add(pinned)
+            return pinned
         pool = self._pool
         if not pool.started:
             pool.start()
@@ -281,6 +296,11 @@ class ActorSystem:
         state = "stopped" if self._terminated.is_set() else "running"
         return TreeNode("/", "ActorSystem", state, 0, 0, roots)
 
+    def _executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
+        loop = [] if self._loop is None else self._loop.executing()
+        pinned = [entry for thread in list(self._pinned) for entry in thread.executing()]
+        return [e for e in (*self._pool.executing(), *loop, *pinned) if e[0].system is self]
+
     def health(self) -> Health:
         """Tell whether the system is alive and takes work, and why not."""
         if self._forked:
@@ -292,39 +312,11 @@ class ActorSystem:
 
     # -- what cells report -------------------------------------------------------------------
 
-    def publish(self, event: Any) -> None:
-        """Publish an event."""
-        self.events.publish(event)
-
-    def dead_letter(self, letter: DeadLetter) -> None:
-        """Publish and count a message that nobody handled."""
-        if self._stopping is None:
-            self._report_dead.note(letter)
-        # A subscriber that loses what it is told of dead letters would be told so for ever.
-        if type(letter.message) is not DeadLetter:
-            self.events.publish(letter)
-        # Counted last, so that whoever sees the count has been told of the letter.
-        self._dead.add()
-
-    def late_reply(self, reply: Any, target: str) -> None:
-        """Publish and count a reply that nobody waits for any more."""
-        self.events.publish(DeadLetter(reply, target, "late_reply"))
-        self._late.add()
-
     def cell_ended(self, cell: Cell) -> None:
         """Strike a dead actor off the registers."""
         self._ended.add()
         if self._registered and cell in self._registered:
             self._unregister(cell)
-
-    def handled_inline(self, count: int) -> None:
-        """Count messages that were handled by threads which waited for the answer."""
-        for _ in range(count):
-            self._inline.add()
-
-    def abandoned(self, path: str) -> None:
-        """Remember an actor that did not end in time."""
-        self._abandoned.append(path)
 
     def _unregister(self, cell: Cell) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors._cell import Cell
 from actors._children import Children
-from actors._messages import TreeNode
+from actors._messages import TreeNode, shortened
 from actors._ref import ActorRef
 
 __all__ = ["Root", "all_below", "find_below", "living", "node_of"]
@@ -41,6 +41,7 @@ def all_below(node: Any) -> list[Cell]:
 
 def node_of(cell: Cell) -> TreeNode:
     """Describe a cell and what is below it."""
+    age = cell.age()
     return TreeNode(
         path=cell.path,
         kind=cell.spec.cls.__name__,
@@ -48,6 +49,8 @@ def node_of(cell: Cell) -> TreeNode:
         waiting=len(cell.queue),
         restarts=cell.restarts,
         children=tuple(map(node_of, living(cell))),
+        message=None if age is None else shortened(cell.item),
+        age=age,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,14 @@ from autogen_core import (
     MessageContext,
     RoutedAgent,
     SingleThreadedAgentRuntime,
+    TopicId,
+    TypeSubscription,
     message_handler,
 )
 
 from benchmarks._spec import check
 
-__all__ = ["run_count", "run_pingpong", "run_step"]
+__all__ = ["Token", "Worker", "run_count", "run_pingpong", "run_step"]
 
 
 @dataclass
@@ -24,13 +27,24 @@ class Token:
     left: int
 
 
+class Worker(RoutedAgent):
+    """Answers each token with one that holds what `work` made of its number."""
+
+    def __init__(self, work: Callable[[Any], Awaitable[Any]]) -> None:
+        super().__init__("worker")
+        self._work = work
+
+    @message_handler
+    async def answer(self, message: Token, ctx: MessageContext) -> Token:
+        return Token(await self._work(message.left))
+
+
 class Counter(RoutedAgent):
     seen = 0
 
     @message_handler
-    async def count(self, message: Token, ctx: MessageContext) -> Token:
+    async def count(self, message: Token, ctx: MessageContext) -> None:
         type(self).seen += 1
-        return message
 
 
 class Player(RoutedAgent):
@@ -48,17 +62,18 @@ async def _register(runtime: SingleThreadedAgentRuntime, cls: Any, name: str) ->
 
 
 async def run_count(messages: int) -> float:
+    """Published, since what is sent is awaited until it is answered."""
     runtime = SingleThreadedAgentRuntime()
     await _register(runtime, Counter, "counter")
-    runtime.start()
-    counter = AgentId("counter", "default")
+    await runtime.add_subscription(TypeSubscription("counted", "counter"))
+    topic = TopicId("counted", "default")
     began = time.perf_counter()
+    runtime.start()
     for i in range(messages):
-        await runtime.send_message(Token(i), counter)
+        await runtime.publish_message(Token(i), topic)
+    await runtime.stop_when_idle()
     check(Counter.seen, messages)
-    seconds = time.perf_counter() - began
-    await runtime.stop()
-    return seconds
+    return time.perf_counter() - began
 
 
 async def run_pingpong(pings: int) -> float:
@@ -71,7 +86,8 @@ async def run_pingpong(pings: int) -> float:
     left = 2 * pings
     while left:
         here = min(100, left)
-        await runtime.send_message(Token(here - 1), AgentId("ping", "default"))
+        last = await runtime.send_message(Token(here - 1), AgentId("ping", "default"))
+        check(last.left, 0)
         left -= here
     seconds = time.perf_counter() - began
     await runtime.stop()
@@ -80,4 +96,19 @@ async def run_pingpong(pings: int) -> float:
 
 async def run_step(steps: int) -> float:
     """One agent asked once, again and again: the bare step of a workflow."""
-    return await run_count(steps)
+
+    async def work(number: int) -> int:
+        return number + 1
+
+    runtime = SingleThreadedAgentRuntime()
+    await Worker.register(runtime, "worker", lambda: Worker(work))
+    runtime.start()
+    agent = AgentId("worker", "default")
+    began = time.perf_counter()
+    answer = Token(0)
+    for _ in range(steps):
+        answer = await runtime.send_message(answer, agent)
+    seconds = time.perf_counter() - began
+    check(answer.left, steps)
+    await runtime.stop()
+    return seconds

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import asks, peers, savina, scale, services
+from benchmarks import asks, erlang, growth, peers, savina, scale, services, steps, stress
 from benchmarks._spec import BENCHMARKS
 
 __all__ = ["BENCHMARKS", "MODULES"]
 
-MODULES = (savina, peers, asks, scale, services)
+MODULES = (savina, peers, asks, scale, growth, services, steps, stress, erlang)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -13,26 +14,41 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks._spec import Benchmark, Measurement
+from benchmarks._growth import Slope, fit
+from benchmarks._spec import PEERS, Benchmark, Measurement
+from benchmarks._worker import NOT_INSTALLED
 
-__all__ = ["BASELINE", "Machine", "Result", "describe_machine", "measure"]
+__all__ = ["BASELINES", "Machine", "Report", "Result", "describe_machine", "measure"]
 
-BASELINE = "pykka"
-"""The peer that ratios are against, where it takes part."""
+BASELINES = ("pykka", "asyncio", "deque")
+"""The peers that ratios are against, where they take part."""
 
 TIMEOUT = 600.0
 """Seconds for one measurement."""
 
-_PACKAGES = ("pykka", "msgspec", "thespian", "xoscar", "autogen-core", "langgraph")
+_PACKAGES = (
+    "callboard",
+    "pykka",
+    "msgspec",
+    "thespian",
+    "xoscar",
+    "autogen-core",
+    "langgraph",
+)
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where the figures come from."""
+    """Where the figures come from.
+
+    Attributes:
+        packages: versions by name; Erlang's, if it is installed, is that of OTP.
+    """
 
     python: str
     system: str
     processor: str
     cores: int
+    memory_gb: float
     packages: dict[str, str]
 
 
@@ -43,8 +59,10 @@ class Result(msgspec.Struct, frozen=True):
         rates: items in a second, one for each round.
         median: the median rate.
         spread: (largest - smallest) / median.
-        ratio: median rate by the baseline's, where there is one.
+        ratios: median rate by that of each baseline that took part.
         extra: medians of the further figures.
+        growth: medians of the microseconds per item by size, where it is about how cost grows.
+        slope: how steep that is.
         problem: why there are no figures; empty if all went well.
     """
 
@@ -54,9 +72,25 @@ class Result(msgspec.Struct, frozen=True):
     rates: tuple[float, ...] = ()
     median: float = 0.0
     spread: float = 0.0
-    ratio: float | None = None
+    ratios: dict[str, float] = {}
     extra: dict[str, float] = {}
+    growth: dict[int, float] = {}
+    slope: Slope | None = None
     problem: str = ""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All that one run of the suite found.
+
+    Attributes:
+        rounds: how often each was measured.
+        factor: how much of the full amount of work.
+    """
+
+    machine: Machine
+    rounds: int
+    factor: float
+    results: list[Result]
 
 
 def describe_machine() -> Machine:
@@ -67,6 +101,8 @@ def describe_machine() -> Machine:
             packages[name] = version(name)
         except PackageNotFoundError:
             continue
+    if (erlang := _erlang_release()) is not None:
+        packages["erlang"] = erlang
     processor = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -79,8 +115,19 @@ def describe_machine() -> Machine:
         system=f"{platform.system()} {platform.machine()}",
         processor=processor,
         cores=os.cpu_count() or 1,
+        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         packages=packages,
     )
+
+
+def _erlang_release() -> str | None:
+    if shutil.which("erl") is None:
+        return None
+    ask = "io:put_chars(erlang:system_info(otp_release)), halt()."
+    ended = subprocess.run(
+        ["erl", "-noshell", "-noinput", "-eval", ask], capture_output=True, text=True, check=False
+    )
+    return f"OTP {ended.stdout.strip()}" if ended.returncode == 0 else None
 
 
 def _once(benchmark: str, peer: str, factor: float) -> Measurement | str:
@@ -95,9 +142,7 @@ def _once(benchmark: str, peer: str, factor: float) -> Measurement | str:
     if ended.returncode:
         last = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
         reason = last[0] if last else f"exit code {ended.returncode}"
-        if reason.startswith("ModuleNotFoundError"):
-            return "not installed"
-        return reason
+        return f"not installed: {reason}" if ended.returncode == NOT_INSTALLED else reason
     return msgspec.json.decode(ended.stdout.strip().splitlines()[-1], type=Measurement)
 
 
@@ -122,7 +167,8 @@ def measure(
         factor: how much of the full amount of work.
         progress: told what is being measured.
     """
-    taking_part = [peer for peer in benchmark.cases if peer in set(peers)]
+    wanted = set(peers)
+    taking_part = [peer for peer in PEERS if peer in wanted and peer in benchmark.cases]
     found: dict[str, list[Measurement]] = {peer: [] for peer in taking_part}
     problems: dict[str, str] = {}
     for number in range(rounds):
@@ -135,21 +181,27 @@ def measure(
                 problems[peer] = outcome
             else:
                 found[peer].append(outcome)
-    results = []
-    for peer in taking_part:
-        if peer in problems:
-            results.append(Result(benchmark.name, benchmark.unit, peer, problem=problems[peer]))
-            continue
-        results.append(_summed_up(benchmark, peer, found[peer]))
-    base = next((r.median for r in results if r.peer == BASELINE and r.median), None)
-    if base is None:
-        return results
-    return [msgspec.structs.replace(r, ratio=r.median / base) if r.median else r for r in results]
+    results = [
+        Result(benchmark.name, benchmark.unit, peer, problem=problems[peer])
+        if peer in problems
+        else _summed_up(benchmark, peer, found[peer])
+        for peer in taking_part
+    ]
+    bases = {r.peer: r.median for r in results if r.peer in BASELINES and not r.problem}
+    return [
+        r
+        if r.problem
+        else msgspec.structs.replace(
+            r, ratios={name: r.median / bases[name] for name in BASELINES if name in bases}
+        )
+        for r in results
+    ]
 
 
 def _summed_up(benchmark: Benchmark, peer: str, found: list[Measurement]) -> Result:
     rates = tuple(m.rate for m in found)
     median = statistics.median(rates)
+    growth = {size: statistics.median(m.growth[size] for m in found) for size in found[0].growth}
     return Result(
         benchmark=benchmark.name,
         unit=benchmark.unit,
@@ -157,8 +209,7 @@ def _summed_up(benchmark: Benchmark, peer: str, found: list[Measurement]) -> Res
         rates=rates,
         median=median,
         spread=(max(rates) - min(rates)) / median,
-        extra={
-            key: statistics.median(m.extra[key] for m in found if key in m.extra)
-            for key in found[0].extra
-        },
+        extra={key: statistics.median(m.extra[key] for m in found) for key in found[0].extra},
+        growth=growth,
+        slope=fit(growth),
     )

@@ -7,7 +7,37 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["BENCHMARKS", "Benchmark", "Case", "Measurement", "case", "check"]
+__all__ = [
+    "BENCHMARKS",
+    "PEERS",
+    "Benchmark",
+    "Case",
+    "Measurement",
+    "NotInstalled",
+    "case",
+    "check",
+    "define",
+]
+
+PEERS = (
+    "callboard",
+    "callboard-async",
+    "callboard-bare",
+    "pykka",
+    "asyncio",
+    "deque",
+    "thespian",
+    "xoscar",
+    "autogen",
+    "langgraph",
+    "fsync-each",
+    "erlang",
+)
+"""Everyone who takes part, in the order of the tables."""
+
+
+class NotInstalled(Exception):
+    """A peer is not on this machine, which is reported and no error."""
 
 
 class Measurement(msgspec.Struct, frozen=True):
@@ -17,11 +47,13 @@ class Measurement(msgspec.Struct, frozen=True):
         seconds: how long the measured part took.
         items: how many of the benchmark's unit it did.
         extra: further figures by name, each with its unit in the name.
+        growth: microseconds per item by size, where the question is how cost grows.
     """
 
     seconds: float
     items: int
     extra: dict[str, float] = {}
+    growth: dict[int, float] = {}
 
     @property
     def rate(self) -> float:
@@ -85,6 +117,7 @@ def case(
     benchmark: Benchmark, peer: str, *, share: float = 1.0
 ) -> Callable[[Callable[..., Measurement]], Callable[..., Measurement]]:
     """Enter a function as the work of a benchmark on a peer."""
+    assert peer in PEERS
 
     def enter(run: Callable[..., Measurement]) -> Callable[..., Measurement]:
         benchmark.cases[peer] = Case(peer, run, share)

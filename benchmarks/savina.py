@@ -1,7 +1,7 @@
 """Savina's micro benchmarks (Imam and Sarkar, AGERE 2014), under its names and parameters.
 
-Written once against what pykka and callboard share: a base class, a way to spawn, `tell` and
-`on_receive`. Each actor of a benchmark therefore does the same work on both.
+Written once against what the runtimes of `_runtimes` share: a base class, a way to spawn, `tell`
+and `on_receive`. Each actor of a benchmark therefore does the same work on all of them.
 """
 
 from __future__ import annotations
@@ -10,115 +10,26 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
-from benchmarks._spec import Benchmark, Measurement, check, define
+from benchmarks._runtimes import RUNTIMES, Runtime, actor
+from benchmarks._spec import Benchmark, Measurement, case, check, define
 
-__all__ = ["runtimes"]
-
-
-class Runtime:
-    """How to start actors, and a place for the answer."""
-
-    def __init__(self, base: type[Any], spawn: Callable[..., Any], *, asynchronous: bool) -> None:
-        self.base = base
-        self.spawn = spawn
-        self.asynchronous = asynchronous
-        self.answer: Any = None
-        self._done = threading.Event()
-
-    def finish(self, answer: Any) -> None:
-        """End the measured part."""
-        self.answer = answer
-        self._done.set()
-
-    def wait(self) -> Any:
-        """Wait for the end; a benchmark that hangs is an error, not a figure."""
-        if not self._done.wait(300):
-            raise TimeoutError("the benchmark did not end")
-        return self.answer
-
-
-@contextmanager
-def callboard() -> Iterator[Runtime]:
-    """callboard with sync handlers."""
-    from actors import Actor, ActorSystem
-
-    with ActorSystem("bench") as system:
-        yield Runtime(Actor, system.spawn, asynchronous=False)
-
-
-@contextmanager
-def callboard_async() -> Iterator[Runtime]:
-    """callboard with async handlers."""
-    from actors import Actor, ActorSystem
-
-    with ActorSystem("bench") as system:
-        yield Runtime(Actor, system.spawn, asynchronous=True)
-
-
-@contextmanager
-def pykka() -> Iterator[Runtime]:
-    """pykka's ThreadingActor."""
-    import pykka as library
-
-    yield Runtime(library.ThreadingActor, lambda cls, *args: cls.start(*args), asynchronous=False)
-    library.ActorRegistry.stop_all()
-
-
-runtimes: dict[str, tuple[Callable[[], Any], float]] = {
-    # name: (how to open it, the share of the work it gets)
-    "callboard": (callboard, 1.0),
-    "callboard-async": (callboard_async, 1.0),
-    "pykka": (pykka, 0.1),
-}
-
-
-def _actor(runtime: Runtime, receive: Callable[[Any, Any], None]) -> Callable[..., Any]:
-    """Return a function that starts an actor with `receive(state, message)` as its handler.
-
-    `state` is the actor itself: a benchmark keeps its fields there.
-    """
-    if runtime.asynchronous:
-
-        class Async(runtime.base):  # type: ignore[name-defined,misc]
-            def __init__(self, **fields: Any) -> None:
-                super().__init__()
-                self.__dict__.update(fields)
-
-            async def on_receive(self, message: Any) -> None:
-                receive(self, message)
-
-        return lambda **fields: runtime.spawn(_filled(Async, fields))
-
-    class Sync(runtime.base):  # type: ignore[name-defined,misc]
-        def __init__(self, **fields: Any) -> None:
-            super().__init__()
-            self.__dict__.update(fields)
-
-        on_receive = receive
-
-    return lambda **fields: runtime.spawn(_filled(Sync, fields))
-
-
-def _filled(cls: type[Any], fields: dict[str, Any]) -> type[Any]:
-    """Bind the fields, so that `spawn(cls)` works alike on all runtimes."""
-    return type(cls.__name__, (cls,), {"__init__": lambda self: cls.__init__(self, **fields)})
+__all__: list[str] = []
 
 
 def _enter(benchmark: Benchmark, body: Callable[..., tuple[float, int]]) -> None:
-    from benchmarks._spec import Case
-
-    for name, (opened, share) in runtimes.items():
-
-        def run(opened: Callable[[], Any] = opened, **params: int) -> Measurement:
+    def on(opened: Callable[[], AbstractContextManager[Runtime]]) -> Callable[..., Measurement]:
+        def run(**params: int) -> Measurement:
             with opened() as runtime:
-                seconds, items = body(runtime, **params)
-            return Measurement(seconds, items)
+                return Measurement(*body(runtime, **params))
 
-        benchmark.cases[name] = Case(name, run, share)
+        return run
+
+    for name, (opened, share) in RUNTIMES.items():
+        case(benchmark, name, share=share)(on(opened))
 
 
 SOURCE = "Savina"
@@ -133,7 +44,7 @@ def _count(runtime: Runtime, messages: int) -> tuple[float, int]:
         else:
             self.seen += 1
 
-    ref = _actor(runtime, counter)(seen=0)
+    ref = actor(runtime, counter)(seen=0)
     began = time.perf_counter()
     tell = ref.tell
     for i in range(messages):
@@ -147,18 +58,21 @@ def _pingpong(runtime: Runtime, pings: int) -> tuple[float, int]:
     """Two actors send one message to and fro."""
 
     def ping(self: Any, message: Any) -> None:
-        self.left -= 1
         if self.left:
+            self.left -= 1
             self.pong.tell(self.actor_ref)
         else:
-            runtime.finish(pings)
+            self.pong.tell(None)
 
     def pong(self: Any, message: Any) -> None:
-        self.seen += 1
-        message.tell(None)
+        if message is None:
+            runtime.finish(self.seen)
+        else:
+            self.seen += 1
+            message.tell(None)
 
-    other = _actor(runtime, pong)(seen=0)
-    one = _actor(runtime, ping)(left=pings + 1, pong=other)
+    other = actor(runtime, pong)(seen=0)
+    one = actor(runtime, ping)(left=pings, pong=other)
     began = time.perf_counter()
     one.tell(None)
     check(runtime.wait(), pings)
@@ -173,17 +87,17 @@ def _threadring(runtime: Runtime, actors: int, hops: int) -> tuple[float, int]:
             if message:
                 self.next.tell(message - 1)
             else:
-                runtime.finish("round")
+                runtime.finish(self.place)
         else:
             self.next = message
 
-    make = _actor(runtime, station)
-    ring = [make(next=None) for _ in range(actors)]
+    make = actor(runtime, station)
+    ring = [make(next=None, place=i) for i in range(actors)]
     for i, ref in enumerate(ring):
         ref.tell(ring[(i + 1) % actors])
     began = time.perf_counter()
     ring[0].tell(hops)
-    check(runtime.wait(), "round")
+    check(runtime.wait(), hops % actors)
     return time.perf_counter() - began, hops
 
 
@@ -193,12 +107,14 @@ def _fjcreate(runtime: Runtime, actors: int) -> tuple[float, int]:
     left = [actors]
 
     class Once(runtime.base):  # type: ignore[name-defined,misc]
+        worked = 0
+
         def on_receive(self, message: Any) -> None:
             work(self, message)
 
         def on_stop(self) -> None:
             with lock:
-                left[0] -= 1
+                left[0] -= self.worked
                 if not left[0]:
                     runtime.finish(left[0])
 
@@ -208,6 +124,7 @@ def _fjcreate(runtime: Runtime, actors: int) -> tuple[float, int]:
 
     def work(self: Any, message: int) -> None:
         _burn(message)
+        self.worked += 1
         self.actor_ref.stop(block=False)
 
     cls = OnceAsync if runtime.asynchronous else Once
@@ -240,9 +157,9 @@ def _fjthrput(runtime: Runtime, messages: int, actors: int) -> tuple[float, int]
                 left[0] -= 1
                 last = not left[0]
             if last:
-                runtime.finish(actors)
+                runtime.finish(actors - left[0])
 
-    make = _actor(runtime, worker)
+    make = actor(runtime, worker)
     refs = [make(left=messages) for _ in range(actors)]
     began = time.perf_counter()
     for _ in range(messages):
@@ -257,10 +174,12 @@ def _big(runtime: Runtime, messages: int, actors: int) -> tuple[float, int]:
     lock = threading.Lock()
     left = [actors]
     refs: list[Any] = []
+    answered = [0] * actors
 
     def member(self: Any, message: Any) -> None:
         if message is not None:
             # A ping carries who sent it; a pong carries None.
+            answered[self.place] += 1
             message.tell(None)
             return
         self.left -= 1
@@ -271,14 +190,14 @@ def _big(runtime: Runtime, messages: int, actors: int) -> tuple[float, int]:
             left[0] -= 1
             last = not left[0]
         if last:
-            runtime.finish(actors)
+            runtime.finish(sum(answered))
 
-    make = _actor(runtime, member)
-    refs.extend(make(left=messages, random=random.Random(i)) for i in range(actors))
+    make = actor(runtime, member)
+    refs.extend(make(place=i, left=messages, random=random.Random(i)) for i in range(actors))
     began = time.perf_counter()
     for ref in refs:
         ref.tell(None)
-    check(runtime.wait(), actors)
+    check(runtime.wait(), messages * actors)
     return time.perf_counter() - began, 2 * messages * actors
 
 
@@ -323,8 +242,8 @@ def _bndbuffer(
             _burn(cost)
             self.keeper.tell(("ready", self.actor_ref, message))
 
-    kept = _actor(runtime, keeper)(buffer=deque(), free=deque(), held=deque(), seen=0)
-    make_producer, make_consumer = _actor(runtime, producer), _actor(runtime, consumer)
+    kept = actor(runtime, keeper)(buffer=deque(), free=deque(), held=deque(), seen=0)
+    make_producer, make_consumer = actor(runtime, producer), actor(runtime, consumer)
     all_of_them = [make_consumer(keeper=kept) for _ in range(consumers)]
     all_of_them += [make_producer(keeper=kept, left=items) for _ in range(producers)]
     began = time.perf_counter()
@@ -377,8 +296,8 @@ def _chameneos(runtime: Runtime, chameneos: int, meetings: int) -> tuple[float, 
             other.tell(self.colour)
             self.mall.tell((self.actor_ref, self.colour))
 
-    place = _actor(runtime, mall)(left=meetings, waiting=None, total=0, gone=0)
-    make = _actor(runtime, creature)
+    place = actor(runtime, mall)(left=meetings, waiting=None, total=0, gone=0)
+    make = actor(runtime, creature)
     creatures = [make(mall=place, colour=_COLOURS[i % 3], met=0) for i in range(chameneos)]
     began = time.perf_counter()
     for ref in creatures:
@@ -390,14 +309,16 @@ def _chameneos(runtime: Runtime, chameneos: int, meetings: int) -> tuple[float, 
 def _banking(runtime: Runtime, accounts: int, transactions: int) -> tuple[float, int]:
     """A teller orders transfers between accounts; each is debit, credit, reply."""
 
+    balances = [1000.0] * accounts
+
     def account(self: Any, message: Any) -> None:
         kind, amount, other, teller = message
         if kind == "transfer":
-            self.balance -= amount
+            balances[self.number] -= amount
             other.tell(("credit", amount, self.actor_ref, teller))
         else:
-            self.balance += amount
-            teller.tell((self.balance, amount))
+            balances[self.number] += amount
+            teller.tell((balances[self.number], amount))
 
     def teller(self: Any, message: Any) -> None:
         if message != "begin":
@@ -411,13 +332,15 @@ def _banking(runtime: Runtime, accounts: int, transactions: int) -> tuple[float,
             target = pick.randrange(source + 1, accounts)
             refs[source].tell(("transfer", pick.random() * 100, refs[target], self.actor_ref))
 
-    make = _actor(runtime, account)
-    refs = [make(balance=1000.0) for _ in range(accounts)]
-    desk = _actor(runtime, teller)(done=0)
+    make = actor(runtime, account)
+    refs = [make(number=i) for i in range(accounts)]
+    desk = actor(runtime, teller)(done=0)
     began = time.perf_counter()
     desk.tell("begin")
     check(runtime.wait(), transactions)
-    return time.perf_counter() - began, transactions
+    seconds = time.perf_counter() - began
+    check(round(sum(balances), 3), 1000.0 * accounts)
+    return seconds, transactions
 
 
 def _philosopher(runtime: Runtime, philosophers: int, meals: int) -> tuple[float, int]:
@@ -447,8 +370,8 @@ def _philosopher(runtime: Runtime, philosophers: int, meals: int) -> tuple[float
                 return
         self.arbiter.tell(("hungry", self.seat, self.actor_ref))
 
-    table = _actor(runtime, arbiter)(taken=[False] * philosophers, eaten=0)
-    make = _actor(runtime, philosopher)
+    table = actor(runtime, arbiter)(taken=[False] * philosophers, eaten=0)
+    make = actor(runtime, philosopher)
     refs = [make(arbiter=table, seat=i, left=meals) for i in range(philosophers)]
     began = time.perf_counter()
     for ref in refs:

@@ -1,4 +1,4 @@
-"""How cost grows: actors alive, messages waiting, children, and agents that wait for a model."""
+"""Many actors: start and stop, memory, look-ups, and the wait beside a busy one."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks._runtimes import PATIENCE, RUNTIMES, Runtime, actor
 from benchmarks._spec import Measurement, case, check, define
 
-__all__: list[str] = []
+__all__ = ["idle", "spawn"]
 
+spawn = define("spawn", "actors", "callboard", {"actors": 20_000}, ("actors",))
 idle = define("idle", "actors", "callboard", {"actors": 1_000_000}, ("actors",))
-waiting = define("waiting", "agents", "callboard", {"agents": 10_000}, ("agents",))
 lookup = define(
     "lookup", "look-ups", "callboard", {"actors": 20_000, "lookups": 2_000}, ("actors", "lookups")
 )
-slope_actors = define("slope-actors", "messages", "callboard", {"actors": 1_000_000}, ("actors",))
-slope_messages = define(
-    "slope-messages", "messages", "callboard", {"messages": 100_000}, ("messages",)
-)
-slope_children = define(
-    "slope-children", "children", "callboard", {"children": 10_000}, ("children",)
-)
 fairness = define(
-    "fairness", "messages", "callboard", {"actors": 1_000, "flood": 300_000}, ("flood",)
+    "fairness",
+    "messages",
+    "callboard",
+    {"actors": 1_000, "backlog": 1_000, "flood": 500_000},
+    ("flood",),
 )
 
 
@@ -36,22 +34,100 @@ def _resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _quiet() -> type[Any]:
-    from actors import Actor
-
-    class Quiet(Actor):
+def _quiet(base: type[Any]) -> type[Any]:
+    class Quiet(base):  # type: ignore[misc]
         def on_receive(self, message: Any) -> Any:
             return message
 
     return Quiet
 
 
+def _per_actor(actors: int, began: float, born: float, ended: float) -> Measurement:
+    """Tell what starting and stopping cost, and each for itself."""
+    return Measurement(
+        ended - began,
+        actors,
+        {"spawn_us": 1e6 * (born - began) / actors, "stop_us": 1e6 * (ended - born) / actors},
+    )
+
+
+def _spawn(runtime: Runtime, actors: int) -> Measurement:
+    stopped: list[int] = []
+
+    class Brief(runtime.base):  # type: ignore[name-defined,misc]
+        def on_receive(self, message: Any) -> Any:
+            return message
+
+        def on_stop(self) -> None:
+            stopped.append(1)
+
+    class BriefAsync(Brief):
+        async def on_receive(self, message: Any) -> Any:
+            return message
+
+    cls = BriefAsync if runtime.asynchronous else Brief
+    began = time.perf_counter()
+    refs = [runtime.spawn(cls) for _ in range(actors)]
+    check(refs[-1].ask("there"), "there")
+    born = time.perf_counter()
+    for ending in [ref.stop(block=False) for ref in refs]:
+        ending.get(timeout=PATIENCE)
+    ended = time.perf_counter()
+    check(len(stopped), actors)
+    return _per_actor(actors, began, born, ended)
+
+
+def _enter_spawn(peer: str, share: float) -> None:
+    opened, _ = RUNTIMES[peer]
+
+    @case(spawn, peer, share=share)
+    def run(actors: int) -> Measurement:
+        with opened() as runtime:
+            return _spawn(runtime, actors)
+
+
+_enter_spawn("callboard", 1.0)
+_enter_spawn("callboard-async", 1.0)
+_enter_spawn("pykka", 0.05)
+
+
+@case(spawn, "asyncio")
+def _spawn_tasks(actors: int) -> Measurement:
+    """A task with a queue for each, cancelled and waited for."""
+
+    async def main() -> Measurement:
+        stopped: list[int] = []
+
+        async def live(queue: asyncio.Queue[asyncio.Future[str]]) -> None:
+            try:
+                while True:
+                    (await queue.get()).set_result("there")
+            finally:
+                stopped.append(1)
+
+        began = time.perf_counter()
+        queues: list[asyncio.Queue[asyncio.Future[str]]] = [asyncio.Queue() for _ in range(actors)]
+        tasks = [asyncio.create_task(live(queue)) for queue in queues]
+        reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        queues[-1].put_nowait(reply)
+        check(await reply, "there")
+        born = time.perf_counter()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = time.perf_counter()
+        check(len(stopped), actors)
+        return _per_actor(actors, began, born, ended)
+
+    return asyncio.run(main())
+
+
 @case(idle, "callboard")
 def _idle(actors: int) -> Measurement:
     """Memory of idle actors, and how long it takes to stop them all."""
-    from actors import ActorSystem
+    from actors import Actor, ActorSystem
 
-    cls = _quiet()
+    cls = _quiet(Actor)
     system = ActorSystem("bench")
     gc.collect()
     before = _resident_bytes()
@@ -63,63 +139,58 @@ def _idle(actors: int) -> Measurement:
     check(system.stats().actors, actors)
     del refs
     began = time.perf_counter()
-    system.shutdown().get(timeout=300)
+    system.shutdown().get(timeout=PATIENCE)
     stopped = time.perf_counter() - began
     check(system.stats().actors, 0)
     return Measurement(
-        spawned,
-        actors,
-        {
-            "bytes_per_actor": used / actors,
-            "resident_mb": (before + used) / 1e6,
-            "stop_all_seconds": stopped,
-        },
+        spawned, actors, {"bytes_per_actor": used / actors, "stop_all_seconds": stopped}
     )
 
 
-@case(waiting, "callboard-async")
-def _waiting(agents: int) -> Measurement:
-    """Agents that all wait one second for a model at the same time."""
+@case(idle, "pykka", share=0.002)
+def _idle_threads(actors: int) -> Measurement:
+    """A thread each, of which only what is resident counts."""
+    import pykka
+
+    cls = _quiet(pykka.ThreadingActor)
+    cls.start().ask("warm")
+    gc.collect()
+    before = _resident_bytes()
+    began = time.perf_counter()
+    refs = [cls.start() for _ in range(actors)]
+    spawned = time.perf_counter() - began
+    used = _resident_bytes() - before
+    check(refs[-1].ask("there"), "there")
+    began = time.perf_counter()
+    check(len(pykka.ActorRegistry.stop_all()), actors + 1)
+    stopped = time.perf_counter() - began
+    return Measurement(
+        spawned, actors, {"bytes_per_actor": used / actors, "stop_all_seconds": stopped}
+    )
+
+
+@case(idle, "asyncio", share=0.1)
+def _idle_tasks(actors: int) -> Measurement:
+    """A task each that waits for its queue."""
 
     async def main() -> Measurement:
-        from actors import Actor, ActorSystem
-
-        class Waiting(Actor):
-            async def on_receive(self, message: Any) -> Any:
-                await asyncio.sleep(1)
-                return message
-
-        async with ActorSystem("bench") as system:
-            refs = [system.spawn(Waiting) for _ in range(agents)]
-            before = threading.active_count()
-            began = time.perf_counter()
-            futures = [ref.request(i) for i, ref in enumerate(refs)]
-            total = 0
-            for future in futures:
-                total += await future
-            seconds = time.perf_counter() - began
-            check(total, agents * (agents - 1) // 2)
-            return Measurement(
-                seconds,
-                agents,
-                {"extra_threads": threading.active_count() - before, "wall_seconds": seconds},
-            )
-
-    return asyncio.run(main())
-
-
-@case(waiting, "asyncio")
-def _waiting_tasks(agents: int) -> Measurement:
-    async def main() -> Measurement:
-        async def agent(i: int) -> int:
-            await asyncio.sleep(1)
-            return i
-
+        gc.collect()
+        before = _resident_bytes()
         began = time.perf_counter()
-        total = sum(await asyncio.gather(*(agent(i) for i in range(agents))))
-        seconds = time.perf_counter() - began
-        check(total, agents * (agents - 1) // 2)
-        return Measurement(seconds, agents, {"wall_seconds": seconds})
+        queues: list[asyncio.Queue[None]] = [asyncio.Queue() for _ in range(actors)]
+        tasks = [asyncio.create_task(queue.get()) for queue in queues]
+        await asyncio.sleep(0)  # a turn of the loop, in which each task comes to its queue
+        spawned = time.perf_counter() - began
+        used = _resident_bytes() - before
+        began = time.perf_counter()
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        stopped = time.perf_counter() - began
+        check(sum(isinstance(end, asyncio.CancelledError) for end in ended), actors)
+        return Measurement(
+            spawned, actors, {"bytes_per_actor": used / actors, "stop_all_seconds": stopped}
+        )
 
     return asyncio.run(main())
 
@@ -127,9 +198,9 @@ def _waiting_tasks(agents: int) -> Measurement:
 @case(lookup, "callboard")
 def _lookup(actors: int, lookups: int) -> Measurement:
     """Find and stop one of n actors, again and again."""
-    from actors import ActorSystem
+    from actors import Actor, ActorSystem
 
-    cls = _quiet()
+    cls = _quiet(Actor)
     with ActorSystem("bench") as system:
         for i in range(actors):
             system.spawn(cls, name=f"actor-{i}")
@@ -146,10 +217,7 @@ def _lookup_pykka(actors: int, lookups: int) -> Measurement:
     """pykka keeps one list, so a tenth of the actors makes it ten times faster than it is."""
     import pykka
 
-    class Quiet(pykka.ThreadingActor):
-        pass
-
-    urns = [Quiet.start().actor_urn for _ in range(actors)]
+    urns = [_quiet(pykka.ThreadingActor).start().actor_urn for _ in range(actors)]
     began = time.perf_counter()
     for urn in urns[:lookups]:
         found = pykka.ActorRegistry.get_by_urn(urn)
@@ -160,121 +228,72 @@ def _lookup_pykka(actors: int, lookups: int) -> Measurement:
     return Measurement(seconds, min(lookups, actors))
 
 
-@case(slope_actors, "callboard")
-def _slope_actors(actors: int) -> Measurement:
-    """One message to each of n actors, for n from a hundred on."""
-    from actors import ActorSystem
+def _fairness(runtime: Runtime, actors: int, backlog: int, flood: int) -> Measurement:
+    """How long a message to each of a thousand waits beside an actor that always has work.
 
-    cls = _quiet()
-    extra: dict[str, float] = {}
-    n, total_seconds, total = 100, 0.0, 0
-    while n <= actors:
-        with ActorSystem("bench") as system:
-            refs = [system.spawn(cls) for _ in range(n)]
-            rounds = max(1, 20_000 // n)
-            began = time.perf_counter()
-            for _ in range(rounds):
-                for ref in refs:
-                    ref.tell(1)
-            check(refs[-1].ask("end"), "end")
-            while system.stats().waiting:
-                check(refs[0].ask("end"), "end")
-            seconds = time.perf_counter() - began
-            extra[f"us_per_message_at_{n}"] = 1e6 * seconds / (rounds * n)
-        total_seconds += seconds
-        total += rounds * n
-        n *= 10
-    return Measurement(total_seconds, total, extra)
-
-
-@case(slope_messages, "callboard")
-def _slope_messages(messages: int) -> Measurement:
-    """n messages that wait in one mailbox, for n from one on."""
-    from actors import ActorSystem
-
-    cls = _quiet()
-    extra: dict[str, float] = {}
-    n, total_seconds, total = 1, 0.0, 0
-    with ActorSystem("bench") as system:
-        while n <= messages:
-            rounds = max(1, 5_000 // n)
-            seconds = 0.0
-            for _ in range(rounds):
-                ref = system.spawn(cls)
-                began = time.perf_counter()
-                for i in range(n):
-                    ref.tell(i)
-                check(ref.ask("end"), "end")
-                seconds += time.perf_counter() - began
-                ref.stop()
-            extra[f"us_per_message_at_{n}"] = 1e6 * seconds / (rounds * n)
-            total_seconds += seconds
-            total += rounds * n
-            n *= 10
-    return Measurement(total_seconds, total, extra)
-
-
-@case(slope_children, "callboard")
-def _slope_children(children: int) -> Measurement:
-    """Start and stop n children of one actor, for n from one on."""
-    from actors import Actor, ActorSystem
-
-    cls = _quiet()
-
-    class Parent(Actor):
-        def on_receive(self, message: Any) -> Any:
-            for _ in range(message):
-                self.spawn(cls)
-            return len(self.children)
-
-    extra: dict[str, float] = {}
-    n, total_seconds, total = 1, 0.0, 0
-    with ActorSystem("bench") as system:
-        while n <= children:
-            rounds = max(1, 2_000 // n)
-            seconds = 0.0
-            for _ in range(rounds):
-                parent = system.spawn(Parent)
-                began = time.perf_counter()
-                check(parent.ask(n), n)
-                parent.stop()
-                seconds += time.perf_counter() - began
-            extra[f"us_per_child_at_{n}"] = 1e6 * seconds / (rounds * n)
-            total_seconds += seconds
-            total += rounds * n
-            n *= 10
-    return Measurement(total_seconds, total, extra)
-
-
-@case(fairness, "callboard")
-def _fairness(actors: int, flood: int) -> Measurement:
-    """How long a thousand others wait while one actor has more than it can do."""
-    from actors import Actor, ActorSystem
-
-    class Timed(Actor):
-        def on_receive(self, message: float) -> None:
-            waits.append(time.perf_counter() - message)
-
+    The busy one has `backlog` messages in its mailbox from beginning to end. All the time the
+    thousand are told at once, and again when the last of them has had its turn.
+    """
+    lock = threading.Lock()
     waits: list[float] = []
-    every = max(1, flood // actors)
-    with ActorSystem("bench") as system:
-        busy = system.spawn(_quiet())
-        others = [system.spawn(Timed) for _ in range(actors)]
-        began = time.perf_counter()
-        for i in range(flood):
-            busy.tell(i)
-            if i % every == 0:
-                others[i // every % actors].tell(time.perf_counter())
-        busy.ask("end")
-        while system.stats().waiting:
-            busy.ask("end")
-        seconds = time.perf_counter() - began
+    heard = threading.Event()
+
+    def busy(self: Any, message: Any) -> None:
+        if message is None:
+            for i in range(backlog):
+                self.actor_ref.tell(i)
+            return
+        self.left -= 1
+        if self.left > 0:
+            self.actor_ref.tell(message)
+        elif not self.left:
+            runtime.finish(flood)
+
+    def timed(self: Any, told: float) -> None:
+        wait = time.perf_counter() - told
+        with lock:
+            waits.append(wait)
+            last = not len(waits) % actors
+        if last:
+            heard.set()
+
+    make = actor(runtime, timed)
+    others = [make() for _ in range(actors)]
+    one = actor(runtime, busy)(left=flood)
+    rounds = 0
+    began = time.perf_counter()
+    one.tell(None)
+    while runtime.answer is None or not rounds:
+        for ref in others:
+            ref.tell(time.perf_counter())
+        rounds += 1
+        if not heard.wait(PATIENCE):
+            raise TimeoutError("somebody starves")
+        heard.clear()
+    seconds = time.perf_counter() - began
+    check(runtime.wait(), flood)
+    check(len(waits), rounds * actors)
     waits.sort()
     return Measurement(
         seconds,
-        flood,
+        flood + len(waits),
         {
             "worst_wait_ms": 1000 * waits[-1],
             "p99_wait_ms": 1000 * waits[int(len(waits) * 0.99)],
+            "median_wait_ms": 1000 * waits[len(waits) // 2],
         },
     )
+
+
+def _enter_fairness(peer: str, share: float) -> None:
+    opened, _ = RUNTIMES[peer]
+
+    @case(fairness, peer, share=share)
+    def run(**params: int) -> Measurement:
+        with opened() as runtime:
+            return _fairness(runtime, **params)
+
+
+_enter_fairness("callboard", 1.0)
+_enter_fairness("callboard-async", 1.0)
+_enter_fairness("pykka", 0.2)

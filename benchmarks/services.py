@@ -1,4 +1,4 @@
-"""What the services cost, and one step of a pattern beside the agent frameworks' bare step."""
+"""What the services cost: leases of a budget, and records that are on the disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from benchmarks._spec import Measurement, case, check, define
 
@@ -14,7 +13,6 @@ __all__: list[str] = []
 
 budget = define("budget", "leases", "callboard", {"leases": 10_000, "holders": 100}, ("leases",))
 log = define("log", "records", "callboard", {"records": 5_000, "writers": 100}, ("records",))
-step = define("step", "steps", "callboard", {"steps": 2_000}, ("steps",))
 
 
 @case(budget, "callboard-async")
@@ -82,81 +80,3 @@ def _log_alone(records: int, writers: int) -> Measurement:
             file.flush()
             os.fsync(file.fileno())
         return Measurement(time.perf_counter() - began, records)
-
-
-async def _stage(prompt: str) -> str:
-    return prompt
-
-
-@case(step, "callboard-async")
-def _step(steps: int) -> Measurement:
-    """A stage of a pipeline with budget, decision log and trace on."""
-
-    async def main(folder: Path) -> Measurement:
-        from actors import ActorSystem, BudgetPool, DecisionLog, Tracer, run
-        from patterns import Pipeline, Stage
-
-        stages = 10
-        async with ActorSystem("bench") as system:
-            pool = BudgetPool(usd=1000, system=system)
-            decisions = DecisionLog(folder / "decisions.jsonl", system=system)
-            tracer = Tracer(folder / "trace.jsonl", system=system)
-            pipeline = Pipeline([Stage(f"s{i}", _stage) for i in range(stages)], system=system)
-            runs = max(1, steps // stages)
-            async with run(budget=pool, log=decisions, tracer=tracer):
-                check((await pipeline.run("x")).text, "x")
-                began = time.perf_counter()
-                for _ in range(runs):
-                    result = await pipeline.run("x")
-                seconds = time.perf_counter() - began
-            check(result.text, "x")
-            await decisions.close()
-            await tracer.close()
-        return Measurement(seconds, runs * stages)
-
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(main(Path(folder)))
-
-
-@case(step, "langgraph", share=0.2)
-def _step_langgraph(steps: int) -> Measurement:
-    """A node of a graph, bare."""
-    from typing import TypedDict
-
-    from langgraph.graph import END, START, StateGraph
-
-    class State(TypedDict):
-        text: str
-
-    async def node(state: Any) -> Any:
-        return {"text": state["text"]}
-
-    stages = 10
-    graph = StateGraph(State)
-    previous = START
-    for i in range(stages):
-        graph.add_node(f"s{i}", node)
-        graph.add_edge(previous, f"s{i}")
-        previous = f"s{i}"
-    graph.add_edge(previous, END)
-    compiled = graph.compile()
-
-    async def main() -> Measurement:
-        runs = max(1, steps // stages)
-        await compiled.ainvoke({"text": "x"})
-        began = time.perf_counter()
-        for _ in range(runs):
-            result = await compiled.ainvoke({"text": "x"})
-        seconds = time.perf_counter() - began
-        check(result["text"], "x")
-        return Measurement(seconds, runs * stages)
-
-    return asyncio.run(main())
-
-
-@case(step, "autogen", share=0.2)
-def _step_autogen(steps: int) -> Measurement:
-    """One message to an agent and its answer, bare."""
-    from benchmarks._autogen_agents import run_step
-
-    return Measurement(asyncio.run(run_step(steps)), steps)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -30,7 +29,9 @@ from actors import (
     RestartLimitExceeded,
     RunContext,
     RunScope,
+    Span,
     SystemStopped,
+    Tracer,
     as_agent,
     current,
     current_actor,
@@ -104,9 +105,17 @@ class Conductor(Actor):
         super().__init__()
         self._pattern = pattern
         self._answer = answer
+        # Invariant: the run, from its beginning until it is over.
         self._task: asyncio.Task[None] | None = None
-        # Invariant: everything that is not for the conductor itself goes here, in order.
-        self._inbox: asyncio.Queue[Any] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Any] | None = None
+
+    @property
+    def inbox(self) -> asyncio.Queue[Any]:
+        """Where everything goes that is not for the conductor itself, in order."""
+        # Most runs get no such message, and a queue takes as long to make as a reply.
+        if self._inbox is None:
+            self._inbox = asyncio.Queue()
+        return self._inbox
 
     async def on_receive(self, message: Any) -> None:
         """Begin, give up, or hand a message to the run."""
@@ -114,14 +123,20 @@ class Conductor(Actor):
             case Begin():
                 # The task inherits the context of this message.
                 self._task = asyncio.create_task(self._perform(message))
-                self._task.add_done_callback(lambda _: self.actor_ref.stop(block=False))
+                self._task.add_done_callback(self._over)
             case GiveUp():
                 if self._task is not None:
                     self._task.cancel()
             case Alarm():
                 message.ring()
             case _:
-                self._inbox.put_nowait(message)
+                self.inbox.put_nowait(message)
+
+    def _over(self, _: object = None) -> None:
+        """End with the run, as soon as it is known to be over."""
+        if self._task is not None:
+            self._task = None
+            self.actor_ref.stop(block=False)
 
     async def _perform(self, begin: Begin) -> None:
         try:
@@ -131,35 +146,42 @@ class Conductor(Actor):
             raise
         except Exception as error:  # noqa: BLE001 - the scope could not be entered
             outer = current() or RunContext(run_id="")
-            bare = Run(self, outer, self._pattern.name, self._inbox)
+            bare = Run(self, outer, self._pattern.name)
             if isinstance(error, BudgetExceeded):
                 bare.record("admission", admitted=False, error=describe(error))
             await self._end(bare, self._failure(bare, error))
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the event loop
             self._answer.try_set_exception(error)
+        finally:
+            # The task's callback comes one round of the loop later; it is for a run that was
+            # given up before it began.
+            self._over()
 
     async def _work(self, begin: Begin, context: RunContext) -> None:
-        pattern = self._pattern
-        names = {
-            "gen_ai.operation.name": "invoke_workflow",
-            "callboard.pattern": type(pattern).__name__,
-        }
-        tracer = context.tracer
-        span: Any = None
-        if tracer is not None:
-            span = tracer.span(f"invoke_workflow {pattern.name}", **names)
         work: Run | None = None
         try:
-            with span or nullcontext():
-                work = Run(self, current() or context, pattern.name, self._inbox)
-                await self._conduct(work, begin, span)
+            if context.tracer is None:
+                work = Run(self, context, self._pattern.name)
+                await self._conduct(work, begin, None)
+            else:
+                with self._span(context.tracer) as span:
+                    work = Run(self, current() or context, self._pattern.name)
+                    await self._conduct(work, begin, span)
             if work.afterwards is not None:
                 await self._linger(work)
         finally:
             for agent in work.owned if work is not None else ():
                 agent.close()
 
-    async def _conduct(self, work: Run, begin: Begin, span: Any) -> None:
+    def _span(self, tracer: Tracer) -> Span:
+        pattern = self._pattern
+        names = {
+            "gen_ai.operation.name": "invoke_workflow",
+            "callboard.pattern": type(pattern).__name__,
+        }
+        return tracer.span(f"invoke_workflow {pattern.name}", **names)
+
+    async def _conduct(self, work: Run, begin: Begin, span: Span | None) -> None:
         pattern = self._pattern
         if begin.asked_for_budget:
             work.record("admission", admitted=True)
@@ -191,8 +213,7 @@ class Conductor(Actor):
     async def _end(self, work: Run, result: RunResult) -> None:
         if result.status in {"halted", "failed"}:
             work.record("halt", status=result.status, reason=result.reason, error=result.error)
-        lost = await settle(work)
-        if lost:
+        if work.records and (lost := await settle(work)):
             result = msgspec.structs.replace(result, unrecorded=lost)
         self._answer.try_set(result)
 
@@ -263,8 +284,10 @@ class Pattern(ABC, Generic[R]):
             RequestCancelled: the future was cancelled (from the future).
             ActorDeadError, SystemStopped: the system was shut down (from the future).
         """
-        actor = current_actor()
-        system = self._system or (actor.system if actor is not None else default_system())
+        system = self._system
+        if system is None:
+            actor = current_actor()
+            system = default_system() if actor is None else actor.system
         limit = _earlier(self.time_limit, deadline)
         scope = run(budget=budget, deadline=limit, run_id=run_id, system=system)
         answer: RunFuture[R] = RunFuture()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
@@ -67,12 +67,21 @@ class Meter:
         self.tokens += getattr(reply, "tokens", 0)
         self.degraded = self.degraded or bool(getattr(reply, "degraded", False))
 
+    def add_paid(self, error: BaseException) -> None:
+        """Add what an error brings along that was paid for all the same."""
+        paid = error.result if isinstance(error, RunFailed) else getattr(error, "reply", None)
+        if paid is not None:
+            self.add(paid)
+
 
 class Owner(Protocol):
     """What a run needs of its actor."""
 
     @property
     def actor_ref(self) -> ActorRef[Any]: ...
+
+    @property
+    def inbox(self) -> asyncio.Queue[Any]: ...
 
     @property
     def timers(self) -> KeyedTimers: ...
@@ -115,12 +124,9 @@ class Run:
         owner: its actor.
         context: its context: budget, deadline, log, span.
         name: the pattern's name, for the records.
-        inbox: where the messages to its actor arrive.
     """
 
-    def __init__(
-        self, owner: Any, context: RunContext, name: str, inbox: asyncio.Queue[Any]
-    ) -> None:
+    def __init__(self, owner: Any, context: RunContext, name: str) -> None:
         self.context = context
         self.meter = Meter()
         self.afterwards: Callable[[], Awaitable[None]] | None = None
@@ -130,15 +136,15 @@ class Run:
         """Agents that were made for this run alone, and end with it."""
         self._owner: Owner = owner
         self._name = name
-        self._inbox = inbox
+        self._clock = owner.actor_ref.system.clock
         self._clerk: ActorRef[Any] | None = None
         self._overdrawn: BudgetExceeded | None = None
 
     # -- agents ------------------------------------------------------------------------------
 
-    async def ask(
+    def ask(
         self, agent: Any, prompt: Any, *, budget: Any = None, deadline: Any = None
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Return an agent's or a nested pattern's reply to a prompt, and meter it.
 
         Raises:
@@ -148,7 +154,7 @@ class Run:
         """
         if self._overdrawn is not None:
             raise self._overdrawn
-        return await self.take(agent.run(prompt, budget=budget, deadline=deadline))
+        return self.take(agent.run(prompt, budget=budget, deadline=deadline))
 
     async def take(self, future: Future[Any]) -> Any:
         """Wait for a reply and meter it; raises as `ask` does."""
@@ -236,7 +242,12 @@ class Run:
 
     def now(self) -> float:
         """Return the time on the system's monotonic clock, in seconds."""
-        return float(self.ref.system.clock.monotonic())
+        now: float = self._clock.monotonic()
+        return now
+
+    def within(self, seconds: float) -> Deadline:
+        """Return the deadline that many seconds from now."""
+        return Deadline(seconds, clock=self._clock)
 
     async def pause(self, seconds: float) -> None:
         """Wait, by a timer of the run's actor."""
@@ -249,13 +260,14 @@ class Run:
 
     async def receive(self) -> Any:
         """Return the next message to this run's actor."""
-        return await self._inbox.get()
+        return await self._owner.inbox.get()
 
     def received(self) -> list[Any]:
         """Return the messages that are there, without waiting."""
         messages = []
-        while not self._inbox.empty():
-            messages.append(self._inbox.get_nowait())
+        inbox = self._owner.inbox
+        while not inbox.empty():
+            messages.append(inbox.get_nowait())
         return messages
 
     # -- money -------------------------------------------------------------------------------
@@ -271,21 +283,8 @@ class Run:
             self.deadline.check("the run")
         if self._overdrawn is not None:
             raise self._overdrawn
-        budget = self.context.budget
-        if budget is None:
-            return
-        state = await budget.snapshot()
-        for unit in ("usd", "tokens"):
-            free = getattr(state, f"free_{unit}")
-            if free is not None and free <= 0:
-                raise BudgetExceeded(
-                    unit=unit,
-                    cap=getattr(state, f"cap_{unit}"),
-                    settled=getattr(state, f"settled_{unit}"),
-                    reserved=getattr(state, f"reserved_{unit}"),
-                    asked="more",
-                    pool=state.name,
-                )
+        if self.context.budget is not None:
+            await self.context.budget.check()
 
     # -- endings -----------------------------------------------------------------------------
 

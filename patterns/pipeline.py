@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -136,22 +136,28 @@ class Pipeline(Pattern[PipelineResult]):
     async def _take(self, work: Run, step: _Step, progress: _Progress) -> StageResult:
         """Take one stage; raise only what ends the whole run."""
         stage = step.stage
-        state = progress.state()
-        if stage.when is not None and not await work.call(stage.when, state):
+        if stage.when is not None and not await work.call(stage.when, progress.state()):
             work.record("skip", stage=stage.name, reason="when")
             return StageResult(name=stage.name, status="skipped", reason="when")
         began = work.now()
-        meter = Meter()
-        prompt: Any = state.previous
+        prompt: Any = progress.previous
         try:
-            prompt = await self._prompt(work, stage, state)
-            reply = await self._ask(work, step, prompt, meter)
+            if stage.prompt is not None:
+                prompt = await self._prompt(work, stage.prompt, progress.state())
+            limit = None if stage.timeout is None else work.within(stage.timeout)
+            if stage.max_usd is None and stage.max_tokens is None:
+                reply = await work.ask(step.agent, prompt, deadline=limit)
+            else:
+                async with self._share(work, stage) as budget:
+                    reply = await work.ask(step.agent, prompt, budget=budget, deadline=limit)
         except Exception as error:
             ends, reason = work.ending(error)
             if ends == "halted" and not (reason == "budget" and _own_cap(error, stage)):
                 raise
             if reason == "budget" and isinstance(stage.on_error, Fail):
                 raise
+            meter = Meter()
+            meter.add_paid(error)
             failed = StageResult(
                 name=stage.name,
                 status="failed",
@@ -176,36 +182,14 @@ class Pipeline(Pattern[PipelineResult]):
             reply=reply,
         )
 
-    async def _prompt(self, work: Run, stage: Stage, state: State) -> Any:
-        if stage.prompt is None:
-            return state.previous
-        if isinstance(stage.prompt, str):
-            return fill(stage.prompt, state.texts())
-        return await work.call(stage.prompt, state)
-
-    async def _ask(self, work: Run, step: _Step, prompt: Any, meter: Meter) -> Any:
-        stage = step.stage
-        limit = (
-            None if stage.timeout is None else Deadline(stage.timeout, clock=work.ref.system.clock)
-        )
-        try:
-            async with self._share(work, stage) as budget:
-                return await work.ask(step.agent, prompt, budget=budget, deadline=limit)
-        except RunFailed as error:
-            meter.add(error.result)
-            raise
-        except Exception as error:
-            paid = getattr(error, "reply", None)
-            if paid is not None:
-                meter.add(paid)
-            raise
+    async def _prompt(self, work: Run, prompt: str | Callable[[State], Any], state: State) -> Any:
+        if isinstance(prompt, str):
+            return fill(prompt, state.texts())
+        return await work.call(prompt, state)
 
     @asynccontextmanager
     async def _share(self, work: Run, stage: Stage) -> AsyncIterator[Any]:
         """Give a stage its share of the budget, and take back what it leaves."""
-        if stage.max_usd is None and stage.max_tokens is None:
-            yield None
-            return
         budget = work.context.budget
         if budget is None:
             # Without a run's budget the stage's limits hold all the same.

@@ -7,7 +7,7 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
-from actors._cell._state import TAKEN, UNMADE, CellState
+from actors._cell._state import IDLE, TAKEN, UNMADE, CellState
 from actors._context import RUN
 from actors._errors import ActorDeadError, NoReplyExpected, StashOverflow
 from actors._future import Future
@@ -49,6 +49,11 @@ class Duties(CellState):
         # Or a reply would be kept in memory until its deadline.
         if not future._add_callback(lambda _: scheduled.cancel()):
             scheduled.cancel()
+
+    def works_on(self, future: Future[Any]) -> CellState | None:
+        if self.extras is not None and future in self.extras.owed:
+            return None  # whoever it was handed to will answer
+        return self
 
     def hasten(self, future: Future[Any]) -> None:
         self.dispatcher.lend(future)
@@ -151,7 +156,7 @@ class Duties(CellState):
     # -- stash ---------------------------------------------------------------------------------
 
     def stash(self) -> None:
-        if self.item is None:
+        if self.item is IDLE:
             raise NoReplyExpected("there is no message being handled that could be stashed")
         extras = self.more()
         if extras.stash is None:
@@ -176,6 +181,7 @@ class Duties(CellState):
     async def _signal(self, message: Any) -> None:
         """Hand the actor a message that is not in its user lane."""
         self.item = message
+        self.began = None
         try:
             result = self.receive(message)
             if type(result) is CoroutineType:
@@ -187,7 +193,7 @@ class Duties(CellState):
             if step is not None:
                 await step
         finally:
-            self.item = None
+            self.item = IDLE
 
     def _settle_debts(self) -> None:
         """Let go of what belonged to the instance, not to the mailbox."""

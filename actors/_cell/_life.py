@@ -6,12 +6,13 @@ the parent's `Children`; this executes it.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, cast
 
 from loguru import logger
 
 from actors._cell._duties import Duties
-from actors._cell._state import Step, is_cancellation, stop_order_in
+from actors._cell._state import IDLE, Step, is_cancellation, stop_order_in
 from actors._children import Children
 from actors._errors import (
     ActorDeadError,
@@ -22,7 +23,7 @@ from actors._errors import (
 )
 from actors._future import Future
 from actors._lifecycle import State, advance
-from actors._messages import ActorRestarted, ActorStarted, ActorStopped, DeadLetterKind
+from actors._messages import ActorFailed, ActorRestarted, ActorStarted, ActorStopped, DeadLetterKind
 from actors._ref import ActorRef, StopOrder
 from actors._supervision import ChildSpec, Ending
 
@@ -80,6 +81,23 @@ class Life(Duties):
         instance.__init__(*args, **kwargs)
         self.instance = instance
         self.receive = instance.on_receive
+        if self.restarts or cls.flight_recorder:
+            size = cls.flight_recorder or self.system.flight_recorder
+            if size:
+                self._record(size)
+
+    def _record(self, size: int) -> None:
+        """Keep the last messages from now on, for the report of the next failure."""
+        extras = self.more()
+        if extras.tape is None:
+            extras.tape = deque(maxlen=size)
+        append, receive = extras.tape.append, self.receive
+
+        def record(message: Any) -> Any:
+            append(message)
+            return receive(message)
+
+        self.receive = record
 
     def _op_start(self, *, restarted: bool = False) -> Step:
         if self.state is not State.STARTING:
@@ -137,10 +155,21 @@ class Life(Duties):
         if self.interrupted == "kill":
             error = ActorKilled(f"{self.path} was killed")
         logger.opt(exception=error).error("{} failed", self.path)
+        self.system.failed(self._report(error))
         step = self._wind_down(error, "die" if self.stop_wanted else "report")
         if isinstance(error, Exception) or is_cancellation(error):
             return step
         return self._fail_all(step, error)
+
+    def _report(self, error: BaseException) -> ActorFailed:
+        message = None if self.item is IDLE else self.item
+        tape = self.extras.tape if self.extras is not None else None
+        recent = tuple(tape or ())
+        if recent and recent[-1] is message:
+            recent = recent[:-1]
+        return ActorFailed(
+            self.ref, self.path, error, message, recent, len(self.queue), self.restarts
+        )
 
     async def _fail_all(self, step: Step, error: BaseException) -> None:
         if step is not None:
@@ -165,7 +194,7 @@ class Life(Duties):
         self.suspended = True
         if self.stop_wanted:
             self.then = "die"  # ordered since `then` was decided; see order_stop
-        self.item = None  # what failed is not for `stash` in the hooks to come
+        self.item = IDLE  # what failed is not for `stash` in the hooks to come
         self.pulse = object()
         if self.extras is not None:
             self._cancel_timers()
@@ -182,6 +211,7 @@ class Life(Duties):
         self.receive = None
         if instance is not None:
             reason = self.reason
+            self.attending = True
             try:
                 if isinstance(reason, BaseException):
                     result = instance.on_failure(type(reason), reason, reason.__traceback__)
@@ -209,6 +239,7 @@ class Life(Duties):
 
     def _instance_ended(self) -> None:
         self.instance = None
+        self.attending = False
         if self.extras is not None:
             self._settle_debts()
         if self.closed:

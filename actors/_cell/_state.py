@@ -27,6 +27,7 @@ from actors._supervision import ChildSpec
 from actors._timers import ScheduledCall
 
 __all__ = [
+    "IDLE",
     "LOCKS",
     "TAKEN",
     "UNMADE",
@@ -44,6 +45,10 @@ TAKEN: Final = object()
 
 UNMADE: Final = object()
 """In its place while nobody has wanted it: the asker is the thread that runs the handler."""
+
+
+IDLE: Final = object()
+"""In the place of the message of an actor that handles none."""
 
 
 class _Locks:
@@ -103,11 +108,12 @@ class KillOrder:
 class _Extras:
     """What few actors need, made when the first of it is."""
 
-    __slots__ = ("owed", "stash", "timers", "urn", "watchers", "watching")
+    __slots__ = ("owed", "stash", "tape", "timers", "urn", "watchers", "watching")
 
     def __init__(self) -> None:
         self.owed: set[Future[Any]] = set()  # replies taken over and not given yet
         self.stash: deque[Any] | None = None
+        self.tape: deque[Any] | None = None  # the last messages, where they are recorded
         self.timers: dict[object, tuple[object, ScheduledCall]] = {}
         self.urn: str | None = None
         self.watchers: dict[object, CellState] = {}
@@ -148,11 +154,12 @@ class CellState(Mailbox):
 
     __slots__ = (
         "asked",
+        "attending",
+        "began",
         "children",
         "extras",
         "frame",
         "heir",
-        "in_turn",
         "instance",
         "interrupted",
         "item",
@@ -171,6 +178,7 @@ class CellState(Mailbox):
         "suspended",
         "system",
         "then",
+        "waits_for",
         "warned",
         "was_interrupted",
     )
@@ -196,7 +204,10 @@ class CellState(Mailbox):
         self.extras: _Extras | None = None
         # The future of the request being handled; TAKEN once its reply was taken over.
         self.asked: Any = None
-        self.item: Any = None
+        # Invariant: the message being handled, or handled last in this turn; IDLE between turns.
+        self.item: Any = IDLE
+        # When somebody first saw that it is being handled, on the system's clock; see age().
+        self.began: float | None = None
         # Invariant: not None only inside of `answer`, once the future was made after all.
         self.promised: Future[Any] | None = None
         # Invariant: while true, user messages wait (no instance, or it is ending).
@@ -206,8 +217,8 @@ class CellState(Mailbox):
         self.stop_wanted = False
         self.stops: tuple[Future[bool], ...] = ()  # who waits for the end
         self.kill_order: KillOrder | None = None  # the latest
-        # Invariant: false only while nobody is inside of a turn (though one may be due).
-        self.in_turn = False
+        # Invariant: true while a hook or something from the control lane runs.
+        self.attending = False
         self.heir: Any = None  # what took this cell's place when it was abandoned
         # Why the running handler is being cancelled: "kill", "request".
         self.interrupted: Any = None
@@ -215,6 +226,8 @@ class CellState(Mailbox):
         self.frame: Any = None  # the task in which an async turn runs
         self.restarts = 0
         self.warned = False
+        # Invariant: not None only while this actor's own handler waits; see begin_wait.
+        self.waits_for: Any = None
 
     @property
     def ref(self) -> ActorRef[Any]:
@@ -259,6 +272,28 @@ class CellState(Mailbox):
         children = self.parent.children
         assert children is not None
         return children
+
+    def waits_for_cell(self) -> CellState:
+        """Be what an asker waits for that runs this cell's turn itself."""
+        return self
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether somebody is inside of its turn (for sure), or one may be due (if not)."""
+        return self.item is not IDLE or self.attending
+
+    def age(self) -> float | None:
+        """Return for how many seconds the current message is being handled, or None if none is.
+
+        Nobody looks at a clock for each message: it counts from when somebody looked here first.
+        """
+        if self.item is IDLE:
+            return None
+        began = self.began
+        now = self.now()
+        if began is None:
+            self.began = began = now
+        return now - began
 
     def has_work(self) -> bool:
         return bool(self.control) or (bool(self.queue) and not self.suspended)

@@ -15,7 +15,7 @@ from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._cell._kill import Killable
-from actors._cell._state import UNMADE, complete, is_cancellation, stop_order_in
+from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
 from actors._context import RUN
 from actors._errors import ActorDeadError, DeadlineExceeded
 from actors._future import Future
@@ -101,7 +101,6 @@ class Cell(Killable):
         cell: Any = self
         take = runner.take
         while True:
-            cell.in_turn = True
             left = THROUGHPUT
             unhandled = 0
             queue = cell.queue
@@ -133,6 +132,7 @@ class Cell(Killable):
                             left = 0
                         continue
                     cell.item = item
+                    cell.began = None
                     try:
                         result = receive(item)
                         if result is not None and type(result) is CoroutineType:
@@ -145,9 +145,8 @@ class Cell(Killable):
                     break  # nothing but messages came, so there is nothing to look at
             runner.handled += THROUGHPUT - left - unhandled
             # What _end_turn does, in line for those that are in a hurry.
-            cell.item = None
+            cell.item = IDLE
             if cell.direct:
-                cell.in_turn = False
                 cell.permit[0] = 1
                 if queue or cell.control:
                     cell.again()
@@ -167,7 +166,6 @@ class Cell(Killable):
         """Take a turn on the event loop, and then those of the actors that the driver has ready."""
         cell: Any = self
         while True:
-            cell.in_turn = True
             left = THROUGHPUT
             unhandled = 0
             queue = cell.queue
@@ -194,6 +192,7 @@ class Cell(Killable):
                         unhandled += 1 - await cell._run_special_async(item)
                         continue
                     cell.item = item
+                    cell.began = None
                     try:
                         result = receive(item)
                         if type(result) is CoroutineType:
@@ -207,9 +206,8 @@ class Cell(Killable):
                 if cell.pulse is pulse:
                     break
             handled = THROUGHPUT - left - unhandled
-            cell.item = None
+            cell.item = IDLE
             if cell.direct:
-                cell.in_turn = False
                 cell.permit[0] = 1
                 if queue or cell.control:
                     cell.again()
@@ -221,12 +219,11 @@ class Cell(Killable):
 
     def _end_turn(self) -> None:
         """Let the next one have the permit, and see to what is there by now."""
-        self.item = None
+        self.item = IDLE
         if self.closed:
             return  # it is gone for good
         if self.bounds is not None:
             self.freed()
-        self.in_turn = False
         self.release()
 
     def again(self) -> None:
@@ -239,11 +236,16 @@ class Cell(Killable):
     async def _attend(self) -> None:
         """Do everything that waits in the control lane."""
         control = self.control
-        while control and not self.closed:
-            operation, args = control.popleft()
-            result = operation(self, *args)
-            if result is not None:
-                await result
+        self.item = IDLE
+        try:
+            while control and not self.closed:
+                operation, args = control.popleft()
+                self.attending = True
+                step = operation(self, *args)
+                if step is not None:
+                    await step
+        finally:
+            self.attending = False
 
     # -- one message ---------------------------------------------------------------------------
 
@@ -292,6 +294,7 @@ class Cell(Killable):
         message, future, context = admitted
         token = RUN.set(context) if context is not None else None
         self.item = message
+        self.began = None
         self.asked = future
         try:
             result = self._invoke(message)
@@ -316,19 +319,25 @@ class Cell(Killable):
         self.queue.append((message, future, None))
         return future
 
-    def answer(self, message: Any) -> Any:
+    def answer(self, message: Any, asker: CellState | None) -> Any:
         """Handle one request on the thread of the asker, who holds the permit; a turn of its own.
 
         There is a future only if somebody wants it: the handler takes over the reply, or fails.
+
+        Args:
+            message: what to handle.
+            asker: the actor whose handler asks, which waits until the turn is over.
         """
         if self.queue or self.pulse is not self.calm:
             # Something came between the asker's look and its grip: it has a turn of its own.
             future = self.enqueue(message)
+            if asker is not None:
+                asker.waits_for = future
             self.system.handled_inline(self.run(future))
             return future.get()
         self.count_sent()
-        self.in_turn = True
         self.item = message
+        self.began = None
         self.asked = UNMADE
         try:
             result = self.receive(message)
@@ -339,11 +348,15 @@ class Cell(Killable):
             complete(self._not_handled(message, future, error))
             self.system.handled_inline(1)
             self.asked = self.promised = None
+            if asker is not None:
+                asker.waits_for = None
             self._end_turn()
             return future.get()
         self.system.handled_inline(1)
         promised, self.promised = self.promised, None
         self.asked = None
+        if asker is not None:
+            asker.waits_for = None
         # If it was abandoned in its handler, the answer counts all the same.
         self._end_turn()
         return result if promised is None else promised.get()
@@ -361,6 +374,7 @@ class Cell(Killable):
         message, future, context = admitted
         token = RUN.set(context) if context is not None else None
         self.item = message
+        self.began = None
         self.asked = future
         try:
             result = self._invoke(message)

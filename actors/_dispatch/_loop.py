@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from types import FrameType
 from typing import Any
 
 from loguru import logger
 
-from actors._context import CELL, RUN
+from actors._context import RUN
+from actors._waiting import CELL, frames_from
 
 __all__ = ["LoopDispatcher", "LoopThread"]
 
@@ -54,6 +57,7 @@ class _Driver:
         "ready",
         "rest",
         "task",
+        "turns",
         "until",
     )
 
@@ -64,8 +68,9 @@ class _Driver:
         self.context = contextvars.Context()
         self.cell: Any = None
         self.left = 0  # turns until the loop has a go
-        self.rest: _Rest | None = None  # turns that were begun on another task's time
+        self.rest: _Rest | None = None  # turns that came to wait, until this task takes them on
         self.until: Any = None  # the future whose task lends its time at the moment
+        self.turns: Coroutine[Any, Any, None] | None = None  # the latest
         self.parked: asyncio.Future[None] | None = None
         # Not by the loop's own factory, which may be the user's: one that begins a task at once
         # would begin this one before it is made.
@@ -103,6 +108,21 @@ class _Driver:
         CELL.set(cell)
         return cell
 
+    def frames(self) -> list[FrameType]:
+        """Return where its turns stand, the handler's frame first; from any thread."""
+        frames: list[FrameType] = []
+        step: Any = self.turns
+        while step is not None:
+            running = getattr(step, "cr_running", False) or getattr(step, "gi_running", False)
+            if running:
+                thread = sys._current_frames().get(self.dispatcher.thread or 0)
+                return frames_from(thread)
+            frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None)
+            if frame is not None:
+                frames.append(frame)
+            step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
+        return frames
+
     def _was_cancelled(self, cell: Any) -> bool:
         """Tell whether somebody else than the runtime cancels the task, and it has to end."""
         foreign = cell.interrupted is None and not cell.was_interrupted
@@ -114,25 +134,32 @@ class _Driver:
     def step(self) -> bool:
         """Take turns for as long as none has to wait; tell whether one has.
 
-        Called in this driver's context, while its task is parked and counts as the current one.
+        Called in this driver's context, as its task, which may be parked meanwhile.
         """
         ready = self.dispatcher.ready
         cell = ready.popleft()
         if ready:
             self.dispatcher.resume_pump()
         self.begin(cell)
-        turns = cell.run_async(self)
+        turns = self.turns = cell.run_async(self)
         try:
             waits_for = turns.send(None)
         except StopIteration:
             return False
-        except Exception:  # noqa: BLE001 - as in _drive
+        except Exception:  # noqa: BLE001 - a bug of the runtime must not stop all actors
             logger.exception("the runtime failed in a turn of {}", self.cell)
+            self.left -= 1
             return False
+        self.note_wait()
         if asyncio.isfuture(waits_for):
             waits_for._asyncio_future_blocking = False
-        self.rest = _Rest(turns, waits_for)
+        self.rest = _Rest(self, turns, waits_for)
         return True
+
+    def note_wait(self) -> None:
+        """Note since when the current message waits for something, if that is new."""
+        if self.cell.began is None:
+            self.cell.began = self.cell.now()
 
     async def _drive(self) -> None:
         dispatcher = self.dispatcher
@@ -141,21 +168,17 @@ class _Driver:
             dispatcher.arrived(self)
             self.left = TURNS_PER_STEP
             while self.left > 0 and (ready or self.rest is not None):
+                if self.rest is None and not self.step():
+                    continue
+                rest, self.rest = self.rest, None
+                assert rest is not None
                 try:
-                    if self.rest is not None:
-                        rest, self.rest = self.rest, None
-                        await rest
-                        continue
-                    cell = ready.popleft()
-                    if ready:
-                        dispatcher.resume_pump()
-                    self.begin(cell)
-                    await cell.run_async(self)
+                    await rest
                 except Exception:  # noqa: BLE001 - a bug of the runtime must not stop all actors
                     logger.exception("the runtime failed in a turn of {}", self.cell)
                     self.left -= 1
             CELL.set(None)
-            self.cell = None
+            self.cell = self.turns = None
             if self.left < 0 or not dispatcher.park(self):
                 return
             assert self.parked is not None
@@ -169,11 +192,12 @@ class _Driver:
 
 
 class _Rest:
-    """Turns that were begun on another task's time, and have come to wait for something."""
+    """Turns that have come to wait for something, perhaps on another task's time."""
 
-    __slots__ = ("cancelled", "turns", "waits_for")
+    __slots__ = ("cancelled", "driver", "turns", "waits_for")
 
-    def __init__(self, turns: Coroutine[Any, Any, None], waits_for: Any) -> None:
+    def __init__(self, driver: _Driver, turns: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self.driver = driver
         self.turns = turns
         self.waits_for = waits_for
         self.cancelled = False
@@ -198,6 +222,7 @@ class _Rest:
                     waits_for = turns.throw(error)
                 else:
                     waits_for = turns.send(value)
+                self.driver.note_wait()
         except StopIteration:
             return
 
@@ -224,6 +249,7 @@ class LoopDispatcher:
         # The tasks that lend their time, the innermost last. All are in the middle of a step.
         self._lenders: list[asyncio.Task[Any]] = []
         self._closed = False
+        self.thread: int | None = None  # the loop's, once it has run something
         self.handled = 0
         self.submit: Callable[[Any], None] = self._submit
 
@@ -252,6 +278,8 @@ class LoopDispatcher:
     def _pump(self) -> None:
         self._pump_permit[0] = 1
         self._lends = 0
+        if self.thread is None:
+            self.thread = threading.get_ident()
         if not self.ready or self._waking:
             return
         while self._spare:
@@ -364,6 +392,12 @@ class LoopDispatcher:
         cell.interrupted = "kill" if future is None else "request"
         cell.was_interrupted = True
         task.cancel()
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
+        """Return the actors whose handlers run or wait here, each with a way to its frames."""
+        return [(d.cell, d.frames) for d in list(self._drivers) if d.cell is not None]
 
     # -- the end -----------------------------------------------------------------------------
 

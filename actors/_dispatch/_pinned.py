@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from types import FrameType
 from typing import Any
 
-from actors._future import local
+from actors._waiting import frames_from, local
 
 __all__ = ["Pinned"]
 
@@ -42,6 +44,14 @@ class Pinned:
             self._handled(cell.run())
             if cell.closed:
                 return
+
+    def executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
+        """Return its actor, with a way to the frames of its handler."""
+        return [(self.cell, self._frames)] if self._thread is not None else []
+
+    def _frames(self) -> list[FrameType]:
+        thread = self._thread.ident if self._thread is not None else None
+        return frames_from(sys._current_frames().get(thread or 0))
 
     def before_block(self) -> None:
         """Nobody else waits for this thread."""

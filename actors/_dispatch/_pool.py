@@ -9,16 +9,19 @@ finishes its turn, parks, and retires if it is not needed again.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from types import FrameType
 from typing import Any
 
 from loguru import logger
 
-from actors._context import CELL, RUN
-from actors._future import local
+from actors._context import RUN
+from actors._waiting import CELL, frames_from, local
 
 __all__ = ["Pool"]
 
@@ -43,10 +46,15 @@ def _nothing() -> Any:
     raise Empty
 
 
+_guests: weakref.WeakSet[_Worker] = weakref.WeakSet()
+"""Those of threads that belong to no pool; each goes with its thread."""
+
+
 class _Worker:
     """One thread of the pool, or a guest that waits for a reply and runs the turn itself."""
 
     __slots__ = (
+        "__weakref__",
         "cell",
         "depth",
         "handled",
@@ -55,6 +63,7 @@ class _Worker:
         "placed",
         "pool",
         "take",
+        "thread",
         "wake",
     )
 
@@ -65,6 +74,7 @@ class _Worker:
         # Invariant: written by this worker alone; the monitor and stats only read.
         self.handled = 0
         self.idle = False
+        self.thread = threading.get_ident()
         self.take: Callable[[], Any] = _nothing if pool is None else pool.ready.get_nowait
         # Invariant: whether it is the pool's holder; written under the pool's lock.
         self.placed = False
@@ -73,6 +83,12 @@ class _Worker:
         # Locked while the worker is parked; released to wake it.
         self.wake = threading.Lock()
         self.wake.acquire()
+        if pool is None:
+            _guests.add(self)
+
+    def frames(self) -> list[FrameType]:
+        """Return the stack of its thread, the outermost frame first."""
+        return frames_from(sys._current_frames().get(self.thread))
 
     def before_block(self) -> None:
         if self.pool is not None:
@@ -140,6 +156,8 @@ class Pool:
             self.submit(cell)
             return
         before, worker.cell = worker.cell, cell
+        if before is not None:
+            before.waits_for = future
         worker.depth += 1
         # What else waits in the mailbox is not part of this thread's run.
         token = RUN.set(None) if RUN.get() is not None else None
@@ -184,9 +202,11 @@ class Pool:
             self.submit(cell)
             return future.get()
         before, worker.cell = worker.cell, cell
+        if before is not None:
+            before.waits_for = cell
         worker.depth += 1
         try:
-            return cell.answer(message)
+            return cell.answer(message, before)
         finally:
             worker.depth -= 1
             worker.cell = before
@@ -214,6 +234,7 @@ class Pool:
 
     def _work(self, me: _Worker) -> None:
         local.worker = me
+        me.thread = threading.get_ident()
         take = self.ready.get_nowait
         while True:
             if self._holder is not me:
@@ -343,6 +364,14 @@ class Pool:
                 if self._closed or len(self._workers) >= MAX_STUCK:
                     return
                 self._call().helping = True
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
+        """Return the actors whose handlers run or wait on the pool's threads, and on guests'."""
+        with self._lock:
+            workers = [*self._workers, *_guests]
+        return [(w.cell, w.frames) for w in workers if w.cell is not None]
 
     # -- the end -----------------------------------------------------------------------------
 

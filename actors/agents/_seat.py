@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, nullcontext
 from decimal import Decimal
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -47,6 +49,10 @@ __all__ = ["MAX_TOKENS", "AgentActor", "Desk", "Job", "Plan"]
 
 MAX_TOKENS = 512
 """Ceiling of a model's answer where the agent does not set one, in tokens."""
+
+
+_FREE = Decimal(0)
+_UNKNOWN = (None, None)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -99,67 +105,86 @@ class AgentActor(Actor):
         super().__init__()
         self._plan = plan
         self._hand: ActorRef[_Hand] | None = None
-        self._dearest = Decimal(0)  # what a callable's call has cost at most, in USD
+        self._dearest = _FREE  # what a callable's call has cost at most, in USD
+        self._span_name = f"invoke_agent {plan.name}"
+        self._span_attributes = {
+            _genai.OPERATION_NAME: "invoke_agent",
+            _genai.AGENT_NAME: plan.name,
+        }
+        worker = plan.worker
+        self._wants_budget = "budget" in worker.wants
+        self._wants_deadline = "deadline" in worker.wants
+        # A pattern meters what runs inside it; everything else is admitted here.
+        self._meters_itself = worker.kind == "runner" and self._wants_budget
 
     async def on_stop(self) -> None:  # type: ignore[override]  # pykka's are sync
         """Give the model back, if this agent took it by its name."""
         if self._plan.owns_model:
             await self._plan.worker.call.aclose()
 
-    async def on_receive(self, message: Job) -> Reply:
+    def on_receive(self, message: Job) -> Coroutine[Any, Any, Reply]:
         """Work on one prompt."""
+        if message.budget is None:
+            return self._trace(message.prompt, current())
+        return self._within_budget(message)
+
+    async def _within_budget(self, message: Job) -> Reply:
+        async with run(budget=message.budget) as context:
+            return await self._trace(message.prompt, context)
+
+    async def _trace(self, prompt: Any, context: RunContext | None) -> Reply:
+        tracer = context.tracer if context is not None else None
+        if tracer is None:
+            return await self._work(prompt, context)
+        with tracer.span(self._span_name, **self._span_attributes):
+            return await self._work(prompt, current())
+
+    async def _work(self, prompt: Any, context: RunContext | None) -> Reply:
         plan = self._plan
-        context = current()
-        async with AsyncExitStack() as scopes:
-            if message.budget is not None:
-                context = await scopes.enter_async_context(run(budget=message.budget))
-            tracer = context.tracer if context is not None else None
-            if tracer is not None:
-                names = {_genai.OPERATION_NAME: "invoke_agent", _genai.AGENT_NAME: plan.name}
-                scopes.enter_context(tracer.span(f"invoke_agent {plan.name}", **names))
-            limit = context.deadline if context is not None else None
-            if limit is not None:
-                limit.check(f"the run, before agent {plan.name} began")
-            if plan.timeout is not None:
-                limit = (
-                    Deadline(plan.timeout, clock=self.system.clock)
-                    if limit is None
-                    else limit.tighten(plan.timeout)
-                )
-            if plan.worker.kind == "model":
-                reply = await self._ask_model(message.prompt, current(), limit)
-            else:
-                reply = await self._call_worker(message.prompt, current(), limit)
+        limit = context.deadline if context is not None else None
+        if limit is not None:
+            limit.check(f"the run, before agent {plan.name} began")
+        if plan.timeout is not None:
+            limit = (
+                Deadline(plan.timeout, clock=self.system.clock)
+                if limit is None
+                else limit.tighten(plan.timeout)
+            )
+        if plan.worker.kind == "model":
+            return await self._ask_model(prompt, context, limit)
+        budget = context.budget if context is not None else None
+        if budget is None or self._meters_itself:
+            return await self._call_worker(prompt, None, limit)
+        most = self._most_of(prompt)
+        if most == _UNKNOWN and not self._wants_budget:
+            # A lease would hold nothing, and nobody would see it.
+            await budget.check(more=False)
+            reply = await self._call_worker(prompt, None, limit)
+            await self._settle_call(budget, reply)
+            return reply
+        async with budget.acquire(*most) as lease:
+            reply = await self._call_worker(prompt, lease, limit)
+            if not self._wants_budget:
+                await self._settle_call(lease, reply)
             return reply
 
     # -- callables and runners ---------------------------------------------------------------
 
-    async def _call_worker(
-        self, prompt: Any, context: RunContext | None, limit: Deadline | None
-    ) -> Reply:
+    async def _call_worker(self, prompt: Any, lease: Any, limit: Deadline | None) -> Reply:
         plan = self._plan
-        worker = plan.worker
-        budget = context.budget if context is not None else None
-        # A pattern meters what runs inside it; everything else is admitted here.
-        meters_itself = worker.kind == "runner" and "budget" in worker.wants
         extras: dict[str, Any] = {}
-        async with AsyncExitStack() as scopes:
-            lease = None
-            if budget is not None and not meters_itself:
-                lease = await scopes.enter_async_context(budget.acquire(*self._most_of(prompt)))
-            if "deadline" in worker.wants and (limit is not None or worker.kind != "runner"):
-                extras["deadline"] = limit if limit is not None else Deadline.never()
-            if "budget" in worker.wants and not meters_itself:
-                extras["budget"] = lease
-            async with limit or nullcontext():
+        if self._wants_deadline and (limit is not None or plan.worker.kind != "runner"):
+            extras["deadline"] = limit if limit is not None else Deadline.never()
+        if self._wants_budget and not self._meters_itself:
+            extras["budget"] = lease
+        if limit is None:
+            value = await self._invoke(prompt, extras)
+        else:
+            async with limit:
                 value = await self._invoke(prompt, extras)
-            reply = to_reply(value, plan.name)
-            if plan.price is not None and reply.cost_usd in {None, Decimal(0)} and reply.tokens:
-                reply = msgspec.structs.replace(reply, cost_usd=plan.price.cost(reply.usage))
-            if lease is not None and "budget" not in worker.wants:
-                self._dearest = max(self._dearest, reply.cost_usd or Decimal(0))
-                if reply.tokens or reply.cost_usd:
-                    await _settle(lease, reply)
+        reply = to_reply(value, plan.name)
+        if plan.price is not None and not reply.cost_usd and reply.tokens:
+            reply = msgspec.structs.replace(reply, cost_usd=plan.price.cost(reply.usage))
         return reply
 
     def _most_of(self, prompt: Any) -> tuple[Decimal | None, int | None]:
@@ -174,7 +199,14 @@ class AgentActor(Actor):
         if plan.price is not None:
             expected = estimate_tokens(to_text(prompt))
             return plan.price.cost(Usage(expected, plan.max_tokens)), expected + plan.max_tokens
-        return self._dearest or None, None
+        return (self._dearest, None) if self._dearest else _UNKNOWN
+
+    async def _settle_call(self, budget: Any, reply: Reply) -> None:
+        """Charge what a callable's reply says that it cost."""
+        if reply.cost_usd:
+            self._dearest = max(self._dearest, reply.cost_usd)
+        if reply.cost_usd or reply.tokens:
+            await _settle(budget, reply, self.actor_ref.path)
 
     async def _invoke(self, prompt: Any, extras: dict[str, Any]) -> Any:
         worker = self._plan.worker
@@ -184,7 +216,10 @@ class AgentActor(Actor):
             value = await self._hand.request((prompt, extras))
         else:
             value = worker.call(prompt, **extras)
-        while inspect.isawaitable(value):
+            if type(value) is CoroutineType:
+                value = await value
+        # What most give is looked at first: to ask whether it can be awaited costs more.
+        while not isinstance(value, (str, Reply)) and inspect.isawaitable(value):
             value = await value
         return value
 
@@ -293,10 +328,10 @@ class AgentActor(Actor):
         span.set_attribute(_genai.COST_USD, reply.cost_usd)
 
 
-async def _settle(budget: Any, reply: Reply) -> None:
+async def _settle(budget: Any, reply: Reply, holder: str | None = None) -> None:
     """Charge what a reply cost; if that goes past the cap, the reply travels with the error."""
     try:
-        await budget.charge(reply.cost_usd or 0, reply.tokens)
+        await budget.charge(reply.cost_usd or 0, reply.tokens, holder=holder)
     except BudgetExceeded as error:
         error.reply = reply
         raise

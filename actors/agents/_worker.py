@@ -18,6 +18,9 @@ from actors.agents._types import Reply, Usage
 
 __all__ = ["Kind", "Worker", "inspect_worker", "to_reply", "to_text"]
 
+_NO_TOKENS = Usage(0, 0)
+_NOTHING = Decimal(0)
+
 Kind = Literal["model", "runner", "async", "sync"]
 
 
@@ -104,7 +107,7 @@ def to_reply(value: Any, worker: str) -> Reply:
     if isinstance(value, Reply):
         return value
     if isinstance(value, str):
-        return Reply(text=value, usage=Usage(0, 0), cost_usd=Decimal(0), model="")
+        return Reply(value, _NO_TOKENS, _NOTHING)
     text = getattr(value, "text", None)
     if not isinstance(text, str):
         # The result objects of agent frameworks call it `output`.

@@ -27,6 +27,7 @@ __all__ = [
     "idle",
     "lacks",
     "minus",
+    "passed_on",
     "plus",
     "refusal",
     "scarcity",
@@ -102,15 +103,28 @@ class Account:
     @property
     def footprint(self) -> Pair:
         """What the parent counts for this account."""
-        return Pair(max(self.held.usd, self.used.usd), max(self.held.tokens, self.used.tokens))
+        held, used = self.held, self.used
+        return used if held == ZERO else Pair(max(held[0], used[0]), max(held[1], used[1]))
 
     @property
     def over(self) -> bool:
         """Whether more is used than the cap allows."""
-        return any(c is not None and u > c for u, c in zip(self.used, self.cap, strict=True))
+        (usd_used, tokens_used), (usd_cap, tokens_cap) = self.used, self.cap
+        return (usd_cap is not None and usd_used > usd_cap) or (
+            tokens_cap is not None and tokens_used > tokens_cap
+        )
 
-    def exceeded(self, unit: int, asked: int) -> BudgetExceeded:
-        """Return the error that says so, for unit 0 (USD) or 1 (tokens)."""
+    @property
+    def spent_out(self) -> int | None:
+        """The unit of which nothing is left, 0 (USD) or 1 (tokens); None if there is of both."""
+        for unit in (0, 1):
+            cap = self.cap[unit]
+            if cap is not None and self.used[unit] >= cap:
+                return unit
+        return None
+
+    def exceeded(self, unit: int, asked: int | None) -> BudgetExceeded:
+        """Return the error that says so, for unit 0 (USD) or 1 (tokens); None asks for more."""
         cap, settled, used = self.cap[unit], self.settled[unit], self.used[unit]
         reserved = used - settled
         if unit == 1:
@@ -119,7 +133,7 @@ class Account:
                 cap=cap,
                 settled=settled,
                 reserved=reserved,
-                asked=asked,
+                asked="more" if asked is None else asked,
                 pool=self.name,
             )
         return BudgetExceeded(
@@ -127,19 +141,23 @@ class Account:
             cap=None if cap is None else usd(cap),
             settled=usd(settled),
             reserved=usd(reserved),
-            asked=usd(asked),
+            asked="more" if asked is None else usd(asked),
             pool=self.name,
         )
 
 
+# A lease is some twenty sums, and a named tuple's own constructor takes twice as long.
+_new = tuple.__new__
+
+
 def plus(a: Pair, b: Pair) -> Pair:
     """Return the sum."""
-    return Pair(a[0] + b[0], a[1] + b[1])
+    return _new(Pair, (a[0] + b[0], a[1] + b[1]))
 
 
 def minus(a: Pair, b: Pair) -> Pair:
     """Return the difference."""
-    return Pair(a[0] - b[0], a[1] - b[1])
+    return _new(Pair, (a[0] - b[0], a[1] - b[1]))
 
 
 def idle(lease: Account) -> Pair:
@@ -159,18 +177,33 @@ def climb(account: Account, amount: Pair) -> Iterator[tuple[Account, Pair]]:
     node: Account | None = account
     while node is not None:
         yield node, amount
-        used = plus(node.used, amount)
-        after = Pair(max(node.held.usd, used.usd), max(node.held.tokens, used.tokens))
-        amount = minus(after, node.footprint)
+        amount = passed_on(node, amount)
         node = node.parent
 
 
+def passed_on(account: Account, amount: Pair) -> Pair:
+    """Return what `amount` more here adds to what the parent counts for the account."""
+    held, used = account.held, account.used
+    if held == ZERO:
+        return amount
+    return Pair(
+        max(held[0], used[0] + amount[0]) - max(held[0], used[0]),
+        max(held[1], used[1] + amount[1]) - max(held[1], used[1]),
+    )
+
+
 def grow(account: Account, amount: Pair) -> list[tuple[Account, Pair]]:
-    """Add `amount` (which may be negative) to what is used; return each account's growth."""
-    steps = list(climb(account, amount))
-    for node, growth in steps:
-        node.used = plus(node.used, growth)
-        node.overdrawn = node.overdrawn and node.over
+    """Add `amount` (which may be negative) to what is used; return the growth of those it did."""
+    steps = []
+    node: Account | None = account
+    while node is not None and amount != ZERO:
+        steps.append((node, amount))
+        # Before the account itself changes.
+        above = passed_on(node, amount)
+        node.used = plus(node.used, amount)
+        if node.overdrawn:
+            node.overdrawn = node.over
+        node, amount = node.parent, above
     return steps
 
 
@@ -184,11 +217,14 @@ def lacks(account: Account, amount: Pair) -> bool:
 
 def refusal(account: Account, amount: Pair) -> BudgetExceeded | None:
     """Return why `amount` cannot be reserved now, or None."""
-    for node, growth in climb(account, amount):
+    node: Account | None = account
+    while node is not None:
         for unit in (0, 1):
             cap = node.cap[unit]
-            if cap is not None and node.used[unit] + growth[unit] > cap:
-                return node.exceeded(unit, growth[unit])
+            if cap is not None and node.used[unit] + amount[unit] > cap:
+                return node.exceeded(unit, amount[unit])
+        amount = passed_on(node, amount)
+        node = node.parent
     return None
 
 
@@ -225,7 +261,11 @@ def scarcity(account: Account, amount: Pair) -> BudgetExceeded:
 
 def add_to_holder(spent: dict[str, Pair], holder: str, amount: Pair) -> None:
     """Add to what a holder spent; beyond a thousand holders the eldest are added up."""
-    if holder not in spent and len(spent) >= _HOLDERS_KEPT:
+    before = spent.get(holder)
+    if before is not None:
+        spent[holder] = plus(before, amount)
+        return
+    if len(spent) >= _HOLDERS_KEPT:
         eldest = next(name for name in spent if name != OTHERS)
         spent[OTHERS] = plus(spent.get(OTHERS, ZERO), spent.pop(eldest))
-    spent[holder] = plus(spent.get(holder, ZERO), amount)
+    spent[holder] = amount

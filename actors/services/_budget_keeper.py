@@ -11,9 +11,10 @@ from loguru import logger
 
 from actors._actor import Actor
 from actors._errors import BudgetExceeded, CallboardError, LedgerError, RequestCancelled
-from actors._future import Future, blocking
+from actors._future import Future
 from actors._messages import ActorRestarted, Terminated
 from actors._ref import ActorRef
+from actors._waiting import blocking
 from actors.services._account import Cap, Pair
 from actors.services._append_file import AppendFile, lines_of
 from actors.services._ledger import Ask, Ledger, Outcome, Standing
@@ -25,7 +26,9 @@ __all__ = [
     "BudgetKeeper",
     "BudgetSnapshot",
     "ChargeOrder",
+    "Check",
     "CloseOrder",
+    "FiledBudgetKeeper",
     "HolderSnapshot",
     "LeaseOrder",
     "Look",
@@ -106,6 +109,19 @@ class CloseOrder(msgspec.Struct, frozen=True):
     id: int
 
 
+class Check(msgspec.Struct, frozen=True):
+    """Ask whether there is anything to spend at the end of `path`.
+
+    Attributes:
+        path: ids from the root to the account.
+        more: True asks for something to be left there; False for nothing to be overdrawn, there
+            and above, which is enough for work that may cost nothing.
+    """
+
+    path: tuple[int, ...]
+    more: bool
+
+
 class Look(msgspec.Struct, frozen=True):
     """Ask how the account at the end of `path` stands."""
 
@@ -127,14 +143,19 @@ class Books:
         ledger: who may spend what.
         file: where charges are kept, or None.
         unwritten: lines that are booked and not on the disk yet.
+        stamp: another object after every order that was sent and everything the keeper did by
+            itself; whoever finds the one it knows need not ask again what it has asked.
     """
 
-    __slots__ = ("file", "ledger", "unwritten")
+    __slots__ = ("file", "ledger", "stamp", "unwritten")
 
     def __init__(self, ledger: Ledger, file: AppendFile | None) -> None:
         self.ledger = ledger
         self.file = file
         self.unwritten: list[bytes] = []
+        # Invariant: it changes after the message is in the mailbox, never before. So who sees the
+        # new one and then asks is answered after that message was handled.
+        self.stamp = object()
 
     def write(self) -> None:
         """Put on disk what is not there yet.
@@ -193,11 +214,15 @@ def open_books(cap: Cap, name: str, path: Path | None) -> Books:
 
 
 class BudgetKeeper(Actor):
-    """Keeps one ledger.
+    """Keeps a ledger that lives in memory.
 
     Args:
-        books: the ledger and its file; they outlive a restart.
+        books: the ledger; it outlives a restart.
     """
+
+    # It does sums and never waits, so those who send to it run it: to ask it from an event loop
+    # would cost two changes of thread otherwise.
+    _brief = True
 
     def __init__(self, books: Books) -> None:
         super().__init__()
@@ -209,15 +234,14 @@ class BudgetKeeper(Actor):
         # of these actors is watched.
         self._of: dict[ActorRef[Any], set[int]] = {}
         self._owners: dict[int, ActorRef[Any]] = {}
-        # Charges whose lines are among `unwritten`, with what will be answered.
-        self._charges: list[tuple[Future[Any], BudgetExceeded | None]] = []
-        self._write_is_due = False
         # When the timer for the next expiry goes off, or None.
         self._alarm: float | None = None
 
     def on_receive(self, message: Any) -> Any:
         """Do what the message orders; the ledger decides."""
         match message:
+            case Check(path, more):
+                self._check(path, more)
             case LeaseOrder(ask, actor):
                 self._acquire(ask, actor)
             case ChargeOrder():
@@ -228,20 +252,35 @@ class BudgetKeeper(Actor):
                 return _snapshot(self._ledger.standing(path))
             case PoolOrder(ident, path, cap, name):
                 self._open_pool(ident, path, cap, name)
-            case _Write():
-                self._write()
             case _Expire():
                 self._alarm = None
                 self._serve()
+                self._books.stamp = object()
             case Terminated(ref) | ActorRestarted(ref):
                 # A restart is a crash, too. It is published before the new instance is built, so
                 # what that one acquires comes after this.
                 self._abandon(ref, dead=isinstance(message, Terminated))
+                self._books.stamp = object()
         return None
 
     def on_start(self) -> None:
         """Hear of holders that crash and are restarted, which those who watch do not."""
         self._subscription = self.system.events.subscribe(self.actor_ref, ActorRestarted)
+
+    def on_failure(self, *_: Any) -> None:
+        """Let the next instance subscribe for itself, if there is one."""
+        self._subscription.cancel()
+        self._books.stamp = object()
+
+    def on_stop(self) -> None:
+        """Hear of nothing any more, and have everybody ask, to be told so."""
+        self._subscription.cancel()
+        self._books.stamp = object()
+
+    def _check(self, path: tuple[int, ...], more: bool) -> None:
+        refused = self._ledger.shortage(path) if more else self._ledger.overdraft(path)
+        if refused is not None:
+            raise refused
 
     def _abandon(self, actor: ActorRef[Any], *, dead: bool) -> None:
         for ident in sorted(self._of.get(actor, ())):
@@ -250,18 +289,18 @@ class BudgetKeeper(Actor):
             self._of.pop(actor, None)
 
     def _acquire(self, ask: Ask, actor: ActorRef[Any] | None) -> None:
-        reply = self.reply_later()
-        if actor is not None:
+        outcome = self._ledger.acquire(ask)
+        if outcome is None:
+            self._waiting[ask.id] = self.reply_later()
+        if actor is not None and (outcome is None or outcome.error is None):
             if actor not in self._of:
                 self._of[actor] = set()
                 self.watch(actor)
             self._of[actor].add(ask.id)
             self._owners[ask.id] = actor
-        self._waiting[ask.id] = reply
-        outcome = self._ledger.acquire(ask)
-        if outcome is not None:
-            self._answer(outcome)
         self._serve()
+        if outcome is not None and outcome.error is not None:
+            raise outcome.error
 
     def _open_pool(self, ident: int, path: tuple[int, ...], cap: Cap, name: str) -> None:
         try:
@@ -271,18 +310,10 @@ class BudgetKeeper(Actor):
             logger.warning("{}: {}", self, error)
 
     def _charge(self, order: ChargeOrder) -> None:
-        reply = self.reply_later()
         exceeded = self._ledger.charge(order.path, order.amount, order.holder)
-        if self._books.file is None or not any(order.amount):
-            _settle(reply, exceeded)
-        else:
-            entry = Entry(self.system.clock.time(), order.holder, *order.amount)
-            self._books.unwritten.append(encode(entry) + b"\n")
-            self._charges.append((reply, exceeded))
-            if not self._write_is_due:
-                self._write_is_due = True
-                self.actor_ref.tell(_Write())
         self._serve()
+        if exceeded is not None:
+            raise exceeded
 
     def _close(self, ident: int) -> None:
         self._disown(ident)
@@ -294,6 +325,8 @@ class BudgetKeeper(Actor):
 
     def _serve(self) -> None:
         """Answer those whose waiting has ended, and come back when the next one's will."""
+        if not self._ledger.waiting and self._alarm is None:
+            return
         for outcome in self._ledger.serve(self.system.clock.monotonic()):
             self._answer(outcome)
         when = self._ledger.next_deadline()
@@ -321,6 +354,43 @@ class BudgetKeeper(Actor):
         if owner is not None and owner in self._of:
             self._of[owner].discard(ident)
 
+
+class FiledBudgetKeeper(BudgetKeeper):
+    """Keeps a ledger that survives its process: a charge is answered once it is on disk.
+
+    Args:
+        books: the ledger and its file; they outlive a restart.
+    """
+
+    # It waits for the disk.
+    _brief = False
+
+    def __init__(self, books: Books) -> None:
+        super().__init__(books)
+        # Charges whose lines are among `unwritten`, with what will be answered.
+        self._charges: list[tuple[Future[Any], BudgetExceeded | None]] = []
+        self._write_is_due = False
+
+    def on_receive(self, message: Any) -> Any:
+        """Do what the message orders, and write what is booked."""
+        if isinstance(message, _Write):
+            return self._write()
+        return super().on_receive(message)
+
+    def _charge(self, order: ChargeOrder) -> None:
+        if not any(order.amount):
+            super()._charge(order)
+            return
+        reply = self.reply_later()
+        exceeded = self._ledger.charge(order.path, order.amount, order.holder)
+        entry = Entry(self.system.clock.time(), order.holder, *order.amount)
+        self._books.unwritten.append(encode(entry) + b"\n")
+        self._charges.append((reply, exceeded))
+        if not self._write_is_due:
+            self._write_is_due = True
+            self.actor_ref.tell(_Write())
+        self._serve()
+
     def _write(self) -> None:
         self._write_is_due = False
         charges, self._charges = self._charges, []
@@ -333,13 +403,9 @@ class BudgetKeeper(Actor):
         for reply, exceeded in charges:
             _settle(reply, exceeded or failure)
 
-    def on_failure(self, *_: Any) -> None:
-        """Let the next instance subscribe for itself."""
-        self._subscription.cancel()
-
     def on_stop(self) -> None:
         """Write what is booked, and let others have the file."""
-        self._subscription.cancel()
+        super().on_stop()
         self._write()
         if self._books.unwritten:
             logger.error("{} charges could not be written", len(self._books.unwritten))

@@ -10,8 +10,9 @@ from loguru import logger
 
 from actors._actor import Actor
 from actors._errors import InvalidOption, LogClosed, LogError
-from actors._future import Future, blocking
+from actors._future import Future
 from actors._supervision import ChildSpec
+from actors._waiting import blocking
 from actors.services._decision_file import Filter
 from actors.services._decision_storage import Storage, read, run_sql
 

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Generator
 from typing import Any
 
-from actors._context import RUN
+from actors._errors import ActorDeadError
 from actors._future import Future
 from actors._ref import ActorRef
 
 __all__ = ["errand"]
+
+
+FAIR = 64
+"""How many answers in a row, that were there at once, may be awaited without a look at the loop."""
+
+_at_once = itertools.count(1)
+
+
+class _Errand(Future[Any]):
+    """The answer to a request that stays in force when nobody waits for it any more.
+
+    A mailbox passes over requests that were given up only where their future is a plain one.
+    """
+
+    __slots__ = ()
+
+    def _resolve(self, state: int, value: Any) -> bool:
+        # An answer that comes after it was given up is no late reply: it was to be carried out.
+        return super()._resolve(state, value) or self.cancelled()
+
+    def cancel(self) -> bool:
+        """Wait no longer; what was ordered is done all the same."""
+        return not self.done() and super().cancel()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self._state:
+            yield from self._suspend()
+        elif not next(_at_once) % FAIR:
+            # What asyncio.sleep(0) does: a task that asks again and again, until what it waits
+            # for is there, must not keep others from bringing it about.
+            yield
+        return self._result()
+
+    __iter__ = __await__
 
 
 def errand(ref: ActorRef[Any], message: Any) -> Future[Any]:
@@ -17,19 +53,12 @@ def errand(ref: ActorRef[Any], message: Any) -> Future[Any]:
     An ordinary request is given up when the run's deadline passes or its only waiter is
     cancelled. A spend that has happened must be booked even so, and a decision written down.
     """
-    token = RUN.set(None)
-    try:
-        inner = ref.request(message)
-    finally:
-        RUN.reset(token)
-    outer: Future[Any] = Future()
-
-    def answer(_: Future[Any]) -> None:
-        error = inner.exception()
-        if error is None:
-            outer.try_set(inner.get())
-        else:
-            outer.try_set_exception(error)
-
-    inner.add_done_callback(answer)
-    return outer
+    # As `ActorRef.request`, but the run of the sender, with its deadline, does not go along, and
+    # the future does not know whom to tell that it was given up.
+    future = _Errand()
+    cell = ref._cell  # noqa: SLF001 - likewise
+    if cell.closed:
+        future.try_set_exception(ActorDeadError(f"{ref} is dead"))
+    else:
+        cell.put((message, future, None))
+    return future

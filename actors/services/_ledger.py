@@ -154,9 +154,10 @@ class Ledger:
         except InvalidOption as closed:
             return Outcome(ask.id, closed)
         if ask.deadline is None:
-            refused = refusal(account, ask.amount)
+            amount = ask.amount
+            refused = refusal(account, amount)
             if refused is None:
-                self._admit(account, ask)
+                self._admit(account, ask, amount)
             return Outcome(ask.id, refused)
         never = hopeless(account, ask.amount)
         if never is not None:
@@ -176,7 +177,11 @@ class Ledger:
         Returns:
             An error that tells which pool this charge took past its cap, or None.
         """
-        account = next(self._accounts[i] for i in reversed(path) if i in self._accounts)
+        accounts = self._accounts
+        ident = path[-1]
+        if ident not in accounts:
+            ident = next(i for i in reversed(path) if i in accounts)
+        account = accounts[ident]
         exceeded: BudgetExceeded | None = None
         for over, growth in self._settle(account, amount, holder):
             # The cap of a lease is what it reserved; past it a charge draws on what is free.
@@ -214,6 +219,8 @@ class Ledger:
 
         To be called after every change.
         """
+        if not self._queue:
+            return []
         outcomes = list(self._admit_waiting())
         expired = []
         while (when := self.next_deadline()) is not None and when <= now:
@@ -278,10 +285,33 @@ class Ledger:
             blocked.add(account.id)
         else:
             self._leave(ask.id)
-            self._admit(account, ask)
+            self._admit(account, ask, ask.amount)
             yield Outcome(ask.id)
 
     # -- looking -----------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many asks wait in the whole tree."""
+        return len(self._queue)
+
+    def shortage(self, path: tuple[int, ...]) -> BudgetExceeded | None:
+        """Return why there is nothing left to spend at the end of `path`, or None.
+
+        Raises:
+            InvalidOption: the account was closed.
+        """
+        account = self._known(path)
+        unit = account.spent_out
+        return None if unit is None else account.exceeded(unit, None)
+
+    def overdraft(self, path: tuple[int, ...]) -> BudgetExceeded | None:
+        """Return what was charged past its cap, from the end of `path` up to the root, or None.
+
+        Raises:
+            InvalidOption: the account was closed.
+        """
+        return refusal(self._asked(path), ZERO)
 
     def standing(self, path: tuple[int, ...]) -> Standing:
         """Return how the account at the end of `path` stands.
@@ -289,9 +319,7 @@ class Ledger:
         Raises:
             InvalidOption: the account was closed.
         """
-        account = self._accounts.get(path[-1])
-        if account is None:
-            raise _closed(path)
+        account = self._known(path)
         unspent: dict[str, Pair] = {}
         leases: dict[str, int] = {}
         for lease in below(account):
@@ -303,7 +331,7 @@ class Ledger:
             cap=account.cap,
             settled=account.settled,
             reserved=minus(account.used, account.settled),
-            waiting=len(self._queue),
+            waiting=self.waiting,
             by_holder={
                 holder: Share(
                     account.spent.get(holder, ZERO),
@@ -343,22 +371,26 @@ class Ledger:
 
     # -- bookkeeping ------------------------------------------------------------------------
 
-    def _asked(self, path: tuple[int, ...]) -> Account:
+    def _known(self, path: tuple[int, ...]) -> Account:
         account = self._accounts.get(path[-1])
-        if account is None or not account.open:
+        if account is None:
             raise _closed(path)
         return account
 
-    def _admit(self, account: Account, ask: Ask) -> None:
+    def _asked(self, path: tuple[int, ...]) -> Account:
+        account = self._known(path)
+        if not account.open:
+            raise _closed(path)
+        return account
+
+    def _admit(self, account: Account, ask: Ask, amount: Pair) -> None:
         name = f"lease of {ask.holder}"
         lease = Account(ask.id, account, ask.cap, name, ask.holder, lease=True)
-        lease.held = ask.amount
+        lease.held = amount
         account.children[ask.id] = self._accounts[ask.id] = lease
-        grow(account, ask.amount)
+        grow(account, amount)
 
-    def _settle(
-        self, account: Account, amount: Pair, holder: str
-    ) -> Iterator[tuple[Account, Pair]]:
+    def _settle(self, account: Account, amount: Pair, holder: str) -> list[tuple[Account, Pair]]:
         """Book `amount` at once; return the accounts it went through with their growth."""
         account.direct = plus(account.direct, amount)
         node: Account | None = account
@@ -367,10 +399,10 @@ class Ledger:
             add_to_holder(node.spent, holder, amount)
             node = node.parent
         grown = grow(account, amount)
-        for node, growth in grown:
-            if any(growth) and node.over:
+        for node, _ in grown:
+            if node.over:
                 node.overdrawn = True
-        return iter(grown)
+        return grown
 
     def _drop_if_empty(self, account: Account) -> None:
         while not account.open and not account.children and account.parent is not None:

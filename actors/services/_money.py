@@ -6,7 +6,9 @@ order of the additions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from functools import lru_cache
 
 from actors._errors import InvalidOption
 
@@ -35,14 +37,26 @@ def nano_dollars(value: Money, option: str = "usd") -> int:
     given: object = value
     if isinstance(given, bool) or not isinstance(given, (int, float, Decimal, str)):
         raise InvalidOption(option, value, expected)
-    try:
-        # float's own repr, because subclasses (numpy's) print themselves with a wrapper.
-        amount = Decimal(float.__repr__(value) if isinstance(value, float) else value)
-    except (InvalidOperation, ValueError):
-        raise InvalidOption(option, value, expected) from None
-    if not amount.is_finite() or not 0 <= amount < _LIMIT:
+    # float's own repr, because subclasses (numpy's) print themselves with a wrapper.
+    plain = float.__repr__(value) if isinstance(value, float) else value
+    nanos = _convert_text(plain) if isinstance(plain, str) else _convert(plain)
+    if nanos is None:
         raise InvalidOption(option, value, expected)
+    return nanos
+
+
+def _convert(value: int | Decimal | str) -> int | None:
+    try:
+        amount = Decimal(value)
+    except (InvalidOperation, ValueError):
+        return None
+    if not amount.is_finite() or not 0 <= amount < _LIMIT:
+        return None
     return int(_EXACT.to_integral_value(_EXACT.multiply(amount, _NANO)))
+
+
+# The same prices and limits come again and again.
+_convert_text: Callable[[str], int | None] = lru_cache(1024)(_convert)
 
 
 def usd(nanos: int) -> Decimal:

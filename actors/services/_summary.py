@@ -21,6 +21,9 @@ __all__ = ["Row", "Summary", "Totals"]
 
 _SAMPLES = 2048
 
+# What a sum of some thousand weights can be off by.
+_ROUNDING = 1e-6
+
 
 class Row(msgspec.Struct, frozen=True):
     """All spans of one name, agent or model.
@@ -67,7 +70,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class _Tally:
-    """Running totals in bounded memory."""
+    """Running totals in bounded memory of the spans of one name, agent and model."""
 
     __slots__ = ("cost", "count", "errors", "input", "output", "sample", "unpriced")
 
@@ -75,20 +78,6 @@ class _Tally:
         self.count = self.errors = self.input = self.output = self.cost = self.unpriced = 0
         # Invariant: a uniform sample of all durations (Vitter's algorithm R).
         self.sample: list[float] = []
-
-    def row(self) -> Row:
-        ordered = sorted(self.sample)
-        return Row(
-            count=self.count,
-            errors=self.errors,
-            p50=_percentile(ordered, 50),
-            p95=_percentile(ordered, 95),
-            input_tokens=self.input,
-            output_tokens=self.output,
-            cost_usd=None if self.unpriced else usd(self.cost),
-            known_cost_usd=usd(self.cost),
-            unpriced=self.unpriced,
-        )
 
 
 class Totals:
@@ -99,68 +88,89 @@ class Totals:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self._all = _Tally()
-        self._by_name: dict[str, _Tally] = {}
-        self._by_agent: dict[str, _Tally] = {}
-        self._by_model: dict[str, _Tally] = {}
-        self._random = random.Random(seed)  # noqa: S311 - sampling is no secret
+        # One for each combination, added up when somebody asks: that is seldom, spans are many.
+        self._tallies: dict[tuple[str, str | None, str | None], _Tally] = {}
+        self._random = random.Random(seed).random  # noqa: S311 - sampling is no secret
 
     def add(
         self, name: str, seconds: float, attributes: Mapping[str, Any], *, failed: bool
     ) -> None:
         """Count one span that ended."""
-        tallies = [self._all, self._by_name.setdefault(name, _Tally())]
         agent = attributes.get(genai.AGENT_NAME)
-        if agent is not None:
-            tallies.append(self._by_agent.setdefault(str(agent), _Tally()))
         model = attributes.get(genai.RESPONSE_MODEL) or attributes.get(genai.REQUEST_MODEL)
-        if model is not None:
-            tallies.append(self._by_model.setdefault(str(model), _Tally()))
-        used_in, used_out = (
-            _count(attributes, genai.INPUT_TOKENS),
-            _count(attributes, genai.OUTPUT_TOKENS),
+        key = (
+            name,
+            agent if agent is None else str(agent),
+            model if model is None else str(model),
         )
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally()
+        tally.count += 1
+        tally.errors += failed
+        used_in = _count(attributes.get(genai.INPUT_TOKENS))
+        used_out = _count(attributes.get(genai.OUTPUT_TOKENS))
+        tally.input += used_in
+        tally.output += used_out
         cost = _cost(attributes.get(genai.COST_USD))
-        # A call that failed without any usage was most likely not billed: that is no unknown.
-        billed = bool(used_in or used_out) or (model is not None and not failed)
-        for tally in tallies:
-            tally.count += 1
-            tally.errors += failed
-            tally.input += used_in
-            tally.output += used_out
-            if cost is not None:
-                tally.cost += cost
-            elif billed:
-                tally.unpriced += 1
-            self._take_sample(tally, seconds)
-
-    def _take_sample(self, tally: _Tally, seconds: float) -> None:
+        if cost is not None:
+            tally.cost += cost
+        elif used_in or used_out or (model is not None and not failed):
+            # A call that failed without any usage was most likely not billed: that is no unknown.
+            tally.unpriced += 1
         if len(tally.sample) < _SAMPLES:
             tally.sample.append(seconds)
-            return
-        place = self._random.randrange(tally.count)
-        if place < _SAMPLES:
+        elif (place := int(self._random() * tally.count)) < _SAMPLES:
             tally.sample[place] = seconds
 
     def summary(self) -> Summary:
         """Return what has been counted so far."""
+        by: tuple[dict[str, list[_Tally]], ...] = ({}, {}, {})
+        for key, tally in self._tallies.items():
+            for one, rows in zip(key, by, strict=True):
+                if one is not None:
+                    rows.setdefault(one, []).append(tally)
+        names, agents, models = by
         return Summary(
-            total=self._all.row(),
-            by_name={name: tally.row() for name, tally in self._by_name.items()},
-            by_agent={name: tally.row() for name, tally in self._by_agent.items()},
-            by_model={name: tally.row() for name, tally in self._by_model.items()},
+            total=_row(list(self._tallies.values())),
+            by_name={name: _row(tallies) for name, tallies in names.items()},
+            by_agent={agent: _row(tallies) for agent, tallies in agents.items()},
+            by_model={model: _row(tallies) for model, tallies in models.items()},
         )
 
 
-def _percentile(ordered: list[float], percent: int) -> float:
-    """Return the nearest-rank percentile, 0.0 of nothing."""
-    if not ordered:
-        return 0.0
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+def _row(tallies: list[_Tally]) -> Row:
+    """Return what these add up to."""
+    unpriced = sum(tally.unpriced for tally in tallies)
+    cost = sum(tally.cost for tally in tallies)
+    # Each duration in a sample stands for as many as the sample leaves out.
+    ordered = sorted(
+        (seconds, tally.count / len(tally.sample)) for tally in tallies for seconds in tally.sample
+    )
+    return Row(
+        count=sum(tally.count for tally in tallies),
+        errors=sum(tally.errors for tally in tallies),
+        p50=_percentile(ordered, 50),
+        p95=_percentile(ordered, 95),
+        input_tokens=sum(tally.input for tally in tallies),
+        output_tokens=sum(tally.output for tally in tallies),
+        cost_usd=None if unpriced else usd(cost),
+        known_cost_usd=usd(cost),
+        unpriced=unpriced,
+    )
 
 
-def _count(attributes: Mapping[str, Any], name: str) -> int:
-    value = attributes.get(name)
+def _percentile(ordered: list[tuple[float, float]], percent: int) -> float:
+    """Return the nearest-rank percentile of values with their weights, 0.0 of nothing."""
+    rank = sum(weight for _, weight in ordered) * percent / 100
+    for value, weight in ordered:
+        rank -= weight
+        if rank <= _ROUNDING:
+            return value
+    return 0.0
+
+
+def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 

@@ -17,10 +17,13 @@ from actors._ref import ActorRef
 from actors._system import ActorSystem
 from actors.services._account import Cap, Pair
 from actors.services._budget_keeper import (
+    Books,
     BudgetKeeper,
     BudgetSnapshot,
     ChargeOrder,
+    Check,
     CloseOrder,
+    FiledBudgetKeeper,
     HolderSnapshot,
     LeaseOrder,
     Look,
@@ -46,13 +49,21 @@ OUTSIDE = "(outside)"
 _ids = itertools.count(ROOT + 1)
 
 
+_WELL: Future[None] = Future()
+"""The answer of a check that need not be made again."""
+_WELL.set(None)
+
+
 class Budget:
     """What pools and leases have in common: both can be charged, looked at and nested in."""
 
-    __slots__ = ("_path", "_ref", "_system", "name")
+    __slots__ = ("_books", "_found", "_path", "_ref", "_system", "name")
 
     _ref: ActorRef[Any]
     _system: ActorSystem
+    _books: Books
+    # The stamp of the books when `check` found all well last, without and with `more`.
+    _found: list[object]
     # Invariant: ids from the root to this account; a charge that comes after the account was
     # closed finds the next one above it this way.
     _path: tuple[int, ...]
@@ -61,12 +72,24 @@ class Budget:
     """For errors and snapshots."""
 
     def _bind(
-        self, ref: ActorRef[Any], system: ActorSystem, path: tuple[int, ...], name: str
+        self,
+        ref: ActorRef[Any],
+        system: ActorSystem,
+        books: Books,
+        path: tuple[int, ...],
+        name: str,
     ) -> None:
         self._ref = ref
         self._system = system
+        self._books = books
+        self._found = [None, None]
         self._path = path
         self.name = name
+
+    def _order(self, message: Any) -> Future[Any]:
+        future = errand(self._ref, message)
+        self._books.stamp = object()
+        return future
 
     def acquire(
         self,
@@ -104,7 +127,7 @@ class Budget:
             raise InvalidOption("wait", wait, "a finite number of seconds, 0 or more, or None")
         return Acquisition(self, cap, wait, holder)
 
-    def charge(self, usd: Money = 0, tokens: int = 0) -> Future[None]:
+    def charge(self, usd: Money = 0, tokens: int = 0, *, holder: str | None = None) -> Future[None]:
         """Settle what was spent.
 
         The amount is booked even if it is more than was reserved, if the deadline has passed, or
@@ -113,6 +136,8 @@ class Budget:
         Args:
             usd: an amount of USD.
             tokens: a number of tokens.
+            holder: who spent it, in snapshots; None is the holder of the lease, or of a pool the
+                current actor's path.
 
         Raises:
             InvalidOption: an amount makes no sense.
@@ -120,7 +145,32 @@ class Budget:
             LedgerError: it is booked but could not be written to the file (from the future).
         """
         amount = Pair(nano_dollars(usd), count_of_tokens(tokens))
-        return errand(self._ref, ChargeOrder(self._path, amount, self._holder()))
+        return self._order(ChargeOrder(self._path, amount, holder or self._holder()))
+
+    def check(self, *, more: bool = True) -> Future[None]:
+        """Make sure that there is something to spend, after everything that was sent before.
+
+        Nothing is reserved by it: it is for work of which nobody knows what it will cost.
+
+        Args:
+            more: whether something has to be left here; False is content if nothing was overdrawn,
+                here and above.
+
+        Raises:
+            BudgetExceeded: there is not (from the future).
+            InvalidOption: it was returned or closed (likewise).
+        """
+        stamp = self._books.stamp
+        if self._found[more] is stamp:
+            return _WELL
+        future = errand(self._ref, Check(self._path, more))
+
+        def note(answered: Future[Any]) -> None:
+            if answered.exception() is None:
+                self._found[more] = stamp
+
+        future.add_done_callback(note)
+        return future
 
     def snapshot(self) -> Future[BudgetSnapshot]:
         """Return how it stands, after everything that was sent before.
@@ -137,6 +187,7 @@ class Budget:
         # A pool that is gone has no reservations either.
         with contextlib.suppress(ActorDeadError):
             self._ref.tell(CloseOrder(self._path[-1]))
+        self._books.stamp = object()
 
 
 class Lease(Budget):
@@ -153,7 +204,7 @@ class Lease(Budget):
 
     def __init__(self, parent: Budget, cap: Cap, holder: str) -> None:
         path = (*parent._path, next(_ids))  # noqa: SLF001 - a lease is a part of its parent
-        self._bind(parent._ref, parent._system, path, f"lease of {holder}")  # noqa: SLF001 - likewise
+        self._bind(parent._ref, parent._system, parent._books, path, f"lease of {holder}")  # noqa: SLF001 - likewise
         self.holder = holder
         self.max_usd = None if cap.usd is None else in_usd(cap.usd)
         self.max_tokens = cap.tokens
@@ -214,7 +265,7 @@ class Acquisition:
                 until = min(until, run.deadline.when)
         path = lease._path  # noqa: SLF001 - likewise
         ask = Ask(path[-1], path[:-1], self._cap, holder, until)
-        return lease, errand(budget._ref, LeaseOrder(ask, actor))  # noqa: SLF001 - likewise
+        return lease, budget._order(LeaseOrder(ask, actor))  # noqa: SLF001 - likewise
 
     def get(self, timeout: float | None = None) -> Lease:
         """Wait for the lease on this thread.
@@ -300,11 +351,12 @@ class BudgetPool(Budget):
         system = system or default_system()
         books = open_books(cap, name, None if path is None else Path(path))
         try:
-            ref = system.spawn_service(BudgetKeeper, books)
+            keeper = BudgetKeeper if path is None else FiledBudgetKeeper
+            ref = system.spawn_service(keeper, books)
         except BaseException:
             books.close()
             raise
-        self._bind(ref, system, (ROOT,), name)
+        self._bind(ref, system, books, (ROOT,), name)
 
     def child(
         self, usd: Money | None = None, tokens: int | None = None, *, name: str | None = None
@@ -324,7 +376,7 @@ class BudgetPool(Budget):
         pool = BudgetPool.__new__(BudgetPool)
         ident = next(_ids)
         title = name or f"child of {self.name}"
-        pool._bind(self._ref, self._system, (*self._path, ident), title)  # noqa: SLF001 - same class
+        pool._bind(self._ref, self._system, self._books, (*self._path, ident), title)  # noqa: SLF001 - same class
         self._ref.tell(PoolOrder(ident, self._path, cap, title))
         return pool
 
@@ -339,6 +391,7 @@ class BudgetPool(Budget):
             done.set(None)
             return done
         self._ref.stop(block=False).add_done_callback(lambda _: done.try_set(None))
+        self._books.stamp = object()
         return done
 
     def _holder(self) -> str:

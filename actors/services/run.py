@@ -121,7 +121,7 @@ class RunScope:
             changes.setdefault("run_id", uuid.uuid4().hex)
             context = RunContext(**changes)
         else:
-            context = outer.child(**changes)
+            context = outer.child(**changes) if changes else outer
         self._token = RUN.set(context)
         return context
 

@@ -14,8 +14,9 @@ from loguru import logger
 from actors._actor import Actor
 from actors._default import default_system
 from actors._errors import ActorDeadError, TraceError
-from actors._future import Future, blocking
+from actors._future import Future
 from actors._system import ActorSystem
+from actors._waiting import blocking
 from actors.services._append_file import AppendFile
 from actors.services._errand import errand
 from actors.services._span import Span, SpanEvent, encode_span
@@ -24,8 +25,17 @@ from actors.services._summary import Row, Summary, Totals
 __all__ = ["Row", "Span", "SpanEvent", "Summary", "Tracer"]
 
 
+LINGER = 0.05
+"""Seconds in which spans may gather before they are written: what they cost must not depend on
+how often a thread has to be woken for them."""
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """A first span has ended: take it over soon, with those that end until then."""
+
+
 class _Take(msgspec.Struct, frozen=True):
-    """Take over what has ended."""
+    """Sent to itself after that: take over what has ended."""
 
 
 class _Flush(msgspec.Struct, frozen=True):
@@ -45,7 +55,8 @@ class Ended:
 
     Attributes:
         spans: those nobody has taken over yet.
-        due: held from the moment the keeper is called until it begins to take over.
+        due: held from the moment the keeper is called until it begins to take over, which is
+            `LINGER` later.
         closed: whether nobody will come for them any more.
         totals: what those that were taken over add up to.
         file: where they are written, or None.
@@ -73,8 +84,18 @@ class TraceKeeper(Actor):
         self._ended = ended
         self._failure: TraceError | None = None
 
+    def on_start(self) -> None:
+        """Keep the appointment that an instance before this one has made."""
+        if self._ended.due.locked():
+            self._take_soon()
+
+    def _take_soon(self) -> None:
+        self.timers.start("take", _Take(), after=LINGER)
+
     def on_receive(self, message: Any) -> Any:
         """Take over what has ended, and answer what was asked."""
+        if isinstance(message, _Begun):
+            return self._take_soon()
         if isinstance(message, _Take):
             # Before looking: who ends a span after this calls again.
             self._ended.due.release()
@@ -131,7 +152,8 @@ class Tracer:
     """Makes spans, writes them down as JSON lines, and sums them up.
 
     A line has `trace_id` (the run's id), `span_id`, `parent_id`, `name`, `start` and `end` in
-    nanoseconds since the Unix epoch, `attributes`, `events` and `status`.
+    nanoseconds since the Unix epoch, `attributes`, `events` and `status`. It is written within a
+    twentieth of a second of the span's end; `flush`, `close` and a shutdown write what there is.
 
     Args:
         export_path: the file to append to; None only sums up.
@@ -184,15 +206,16 @@ class Tracer:
                 logger.opt(exception=error).error("a watcher of {} failed", self)
 
     def _hand_over(self, span: Span) -> None:
-        self._tell_watchers(span)
+        if self._watchers:
+            self._tell_watchers(span)
         ended = self._ended
         if ended.closed:
             return
         ended.spans.append(span)
-        # One message for all spans that end before the keeper comes.
+        # One message for all spans that end before the keeper takes them over.
         if ended.due.acquire(blocking=False):
             try:
-                self._ref.tell(_Take())
+                self._ref.tell(_Begun())
             except ActorDeadError:
                 ended.closed = True
                 ended.spans.clear()

@@ -128,10 +128,10 @@ def test_a_sender_that_found_room_at_the_last_moment_leaves_no_call_for_itself_b
             super().append(item)
             mailbox.queue.clear()  # the reader, between the sender's look and its next one
 
-    mailbox.bounds.waiters = Registered()
+    mailbox.bounds.waiting = Registered()
     mailbox.put("second")
     assert list(mailbox.queue) == ["second"]
-    assert not mailbox.bounds.waiters
+    assert not mailbox.bounds.waiting
 
 
 # -- on the live runtime -----------------------------------------------------------------------
@@ -295,7 +295,7 @@ def blocked_senders(ref, eventually, count):
     senders = [threading.Thread(target=send, args=(n,)) for n in range(count)]
     for sender in senders:
         sender.start()
-    eventually(lambda: len(ref._cell.bounds.waiters) == count, "all senders wait")
+    eventually(lambda: len(ref._cell.bounds.waiting) == count, "all senders wait")
     return senders
 
 

@@ -90,6 +90,16 @@ async def test_cancelling_the_future_cancels_the_agents_below(system, runs_over,
     await runs_over()
 
 
+async def test_a_run_that_is_given_up_before_it_began_is_over(system, runs_over, held):
+    worker = held()
+    future = one(worker, system=system).run("x")
+    assert future.cancel()
+    with pytest.raises(RequestCancelled):
+        await future
+    await runs_over()
+    assert not worker.begun.is_set()
+
+
 async def test_cancelling_the_only_task_that_waits_cancels_the_run(system, runs_over, held):
     worker = held()
     waiter = asyncio.ensure_future(_wait(one(one(worker), system=system)))

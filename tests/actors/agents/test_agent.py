@@ -389,6 +389,25 @@ async def test_a_callable_of_which_nothing_is_known_is_refused_once_its_cost_wou
     assert calls == 2
 
 
+async def test_what_a_callable_cost_stands_under_the_agents_path() -> None:
+    async def spend(prompt: str) -> Reply:
+        return Reply(prompt, cost_usd=Decimal("0.02"))
+
+    async with ActorSystem() as system:
+        pool = BudgetPool(usd=1, system=system)
+        agent = Agent(spend, name="spender", system=system)
+        # The first call takes no lease, since nothing is known; the second reserves as much.
+        for _ in range(2):
+            await agent.run("x", budget=pool)
+        async with pool.acquire("0.5", holder="somebody") as lease:
+            await Agent(spend, name="other", system=system).run("x", budget=lease)
+        shares = (await pool.snapshot()).by_holder
+    assert {holder: share.settled_usd for holder, share in shares.items()} == {
+        "/spender": Decimal("0.04"),
+        "/other": Decimal("0.02"),
+    }
+
+
 async def test_an_overdrawn_budget_admits_no_callable_either() -> None:
     async with ActorSystem() as system:
         pool = BudgetPool(usd="0.05", system=system)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 from decimal import Decimal
@@ -195,6 +196,107 @@ def test_a_pool_can_be_charged_without_a_lease(pool):
 
 
 # -- nesting ---------------------------------------------------------------------------------
+
+
+# -- checks ----------------------------------------------------------------------------------
+
+
+def finds(budget, *, more=True):
+    """Tell what a check says: "enough", or the type of its error."""
+    try:
+        budget.check(more=more).get()
+    except CallboardError as error:
+        return type(error)
+    return "enough"
+
+
+def test_a_check_tells_whether_anything_is_left(pool):
+    assert finds(pool) == "enough"
+    with pool.acquire(1):
+        with pytest.raises(BudgetExceeded) as caught:
+            pool.check().get()
+        error = caught.value
+        facts = (error.unit, error.cap, error.settled, error.reserved, error.asked, error.pool)
+        assert facts == ("usd", 1, 0, 1, "more", "budget")
+        assert finds(pool, more=False) == "enough", "nothing is overdrawn"
+    assert finds(pool) == "enough"
+    with pool.acquire(max_tokens=1000):
+        assert finds(pool) is BudgetExceeded
+
+
+def test_a_check_that_is_content_with_nothing_left_refuses_what_is_overdrawn_above(pool):
+    child = pool.child()
+    with pytest.raises(BudgetExceeded):
+        pool.charge(2).get()
+    assert finds(child) == "enough", "it has no cap of its own"
+    assert finds(child, more=False) is BudgetExceeded
+
+
+def test_a_check_is_never_out_of_date(system):
+    rng = random.Random(11)
+    pool = BudgetPool(usd=100, system=system)
+    ledger = pool._ref._cell.instance._ledger
+    child = pool.child(usd=40)
+    leases = []
+    found = set()
+    for _ in range(2000):
+        budget = rng.choice([pool, child, *leases])
+        match rng.randrange(4):
+            case 0 if len(leases) < 6:
+                with contextlib.suppress(BudgetExceeded):
+                    leases.append(budget.acquire(rng.choice([None, 5, 20])).get())
+            case 1 if leases:
+                leases.pop(rng.randrange(len(leases))).release()
+            case 2 if rng.random() < 0.2:
+                budget.charge(0.5)
+        for one in (pool, child, *leases):
+            short, overdrawn = ledger.shortage(one._path), ledger.overdraft(one._path)
+            assert (finds(one) == "enough") == (short is None)
+            assert (finds(one, more=False) == "enough") == (overdrawn is None)
+            found.add((short is None, overdrawn is None))
+    assert len(found) == 4, "every case came up"
+
+
+def test_a_check_of_what_was_returned_or_closed_says_so(system, pool):
+    child = pool.child(usd=1)
+    lease = pool.acquire(0.5).get()
+    assert [finds(child), finds(lease)] == ["enough", "enough"]
+    child.close().get()
+    lease.release()
+    assert [finds(child), finds(lease)] == [InvalidOption, InvalidOption]
+    other = BudgetPool(usd=1, system=system)
+    assert finds(other) == "enough"
+    other.close()
+    assert finds(other) is ActorDeadError
+
+
+def test_a_check_of_a_lease_whose_holder_died_says_that_it_was_returned(system, pool):
+    holder = system.spawn(ChildSpec(Spender, (pool,), restart="temporary"))
+    lease = holder.request(("hold", 1)).get()
+    assert finds(lease) == "enough"
+    holder.tell("crash")
+    everything_comes_back(pool)
+    assert finds(lease) is InvalidOption
+
+
+def test_a_check_of_a_pool_whose_system_ended_says_that_it_is_dead():
+    with ActorSystem() as system:
+        pool = BudgetPool(usd=1, system=system)
+        assert finds(pool) == "enough"
+    assert finds(pool) is ActorDeadError
+
+
+async def test_a_task_that_asks_again_and_again_does_not_keep_the_loop():
+    async with ActorSystem() as system, BudgetPool(usd=1, system=system) as pool:
+        lease = await pool.acquire(1)
+
+        async def give_back():
+            lease.release()
+
+        task = asyncio.create_task(give_back())
+        while (await pool.snapshot()).free_usd == 0:
+            pass
+        await task
 
 
 def test_leases_and_child_pools_nest(pool):

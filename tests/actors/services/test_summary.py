@@ -50,7 +50,18 @@ def test_percentiles_of_very_many_spans_take_bounded_memory():
     assert row.count == 20_000
     assert abs(row.p50 - 0.5) < 0.05
     assert abs(row.p95 - 0.95) < 0.05
-    assert len(totals._all.sample) == 2048
+    assert sum(len(tally.sample) for tally in totals._tallies.values()) == 2048
+
+
+def test_percentiles_over_several_names_weigh_each_by_how_many_there_were():
+    totals = Totals()
+    for n in range(9_000):
+        totals.add("often", n / 9_000, {}, failed=False)
+    for _ in range(1_000):
+        totals.add("seldom", 5.0, {}, failed=False)
+    row = totals.summary().total
+    assert abs(row.p50 - 0.5 / 0.9) < 0.05
+    assert row.p95 == 5.0
 
 
 def test_an_unknown_price_is_unknown_and_never_zero():

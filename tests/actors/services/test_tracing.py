@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import timeit
 from decimal import Decimal
@@ -210,6 +211,18 @@ def test_spans_are_written_without_being_asked_for(tracer, path):
             pass
 
 
+def test_spans_are_written_though_the_keeper_that_was_called_is_replaced(tracer, path):
+    for n in range(3):
+        with tracer.span(f"span {n}"):
+            pass
+        keeper = tracer._ref._cell.instance
+        while not (keeper.timers.is_active("take") or f"span {n}" in path.read_text()):
+            pass
+        tracer._ref.kill()
+        while f"span {n}" not in path.read_text():
+            pass
+
+
 def test_closing_writes_everything_and_later_spans_are_dropped(system, path):
     tracer = Tracer(path, system=system)
     with tracer.span("late"), tracer.span("in time"):
@@ -317,3 +330,25 @@ def test_a_span_costs_next_to_nothing(system):
         best = min(timeit.repeat(measure, number=2000, repeat=7)) / 2000
         RUN.reset(token)
     assert best < 30e-6, "5 µs on a quiet machine, with room for a busy one"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_gives_other_ids(program):
+    process = program(
+        """
+import os
+from actors import Tracer
+
+def ids():
+    with Tracer() as tracer:
+        return [tracer.span("x").span_id for _ in range(3)]
+
+read, write = os.pipe()
+if os.fork() == 0:
+    os.write(write, " ".join(ids()).encode())
+    os._exit(0)
+print(os.read(read, 1000).decode(), *ids())
+"""
+    )
+    found = process.stdout.read().split()
+    assert len(set(found)) == len(found) == 6

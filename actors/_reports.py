@@ -1,0 +1,78 @@
+"""What cells report to their system: dead letters, late replies, failures, and the counts of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from actors._clock import Clock
+from actors._errors import InvalidOption
+from actors._events import DeadLetterReport, Events
+from actors._mailbox import Tally
+from actors._messages import ActorFailed, DeadLetter
+
+__all__ = ["Reports"]
+
+KEPT_FAILURES = 32
+"""The latest failures a system can tell of."""
+
+
+class Reports:
+    """The ears of a system.
+
+    Args:
+        clock: the system's.
+        flight_recorder: how many messages are kept of an actor that has failed.
+    """
+
+    def __init__(self, clock: Clock, flight_recorder: int) -> None:
+        size: object = flight_recorder
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise InvalidOption("flight_recorder", flight_recorder, "a whole number, 0 or more")
+        self.clock = clock
+        self.flight_recorder = flight_recorder
+        self.events = Events()
+        self._dead = Tally()
+        self._late = Tally()
+        self._inline = Tally()
+        self._abandoned: list[str] = []
+        self._failures: deque[ActorFailed] = deque(maxlen=KEPT_FAILURES)
+        self._report_dead = DeadLetterReport(clock)
+        self._stopping: Any = None
+
+    def failures(self) -> tuple[ActorFailed, ...]:
+        """Return the reports of the latest failures, oldest first."""
+        return tuple(self._failures)
+
+    def publish(self, event: Any) -> None:
+        """Publish an event."""
+        self.events.publish(event)
+
+    def failed(self, report: ActorFailed) -> None:
+        """Keep and publish the report of a failure."""
+        self._failures.append(report)
+        self.events.publish(report)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Publish and count a message that nobody handled."""
+        if self._stopping is None:
+            self._report_dead.note(letter)
+        # A subscriber that loses what it is told of dead letters would be told so for ever.
+        if type(letter.message) is not DeadLetter:
+            self.events.publish(letter)
+        # Counted last, so that whoever sees the count has been told of the letter.
+        self._dead.add()
+
+    def late_reply(self, reply: Any, target: str) -> None:
+        """Publish and count a reply that nobody waits for any more."""
+        self.events.publish(DeadLetter(reply, target, "late_reply"))
+        self._late.add()
+
+    def handled_inline(self, count: int) -> None:
+        """Count messages that were handled by threads which waited for the answer."""
+        for _ in range(count):
+            self._inline.add()
+
+    def abandoned(self, path: str) -> None:
+        """Remember an actor that did not end in time."""
+        self._abandoned.append(path)
