@@ -357,6 +357,10 @@ class LoopDispatcher:
         """An actor of the loop runs on the loop only."""
         self.submit(cell)
 
+    def works(self) -> bool:
+        """Tell whether the loop is there to take turns on."""
+        return not self.loop.is_closed()
+
     # -- interruptions -----------------------------------------------------------------------
 
     def interrupt(self, cell: Any) -> None:
@@ -424,13 +428,20 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
+            while not self._closing:
+                try:
+                    self.loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    # asyncio lets these two through when a task that a handler started raises one.
+                    # In a thread they end that thread, which all actors of the loop live on.
+                    logger.exception("a task on the loop of an actor system wanted to exit")
         finally:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
@@ -439,6 +450,7 @@ class LoopThread:
 
     def close(self) -> None:
         """Let the loop end."""
+        self._closing = True
         try:
             self.loop.call_soon_threadsafe(self.loop.stop)
         except RuntimeError:

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
 
-from actors import Actor, ActorDeadError, ActorSystem, CallboardError, Supervision
+from actors import (
+    Actor,
+    ActorDeadError,
+    ActorSystem,
+    CallboardError,
+    ChildSpec,
+    Supervision,
+)
 
 TOLERANT = Supervision(intensity=1_000_000, period=0.001)
 
@@ -180,3 +188,76 @@ async def test_the_users_task_factory_does_not_make_the_runtimes_tasks():
     finally:
         loop.set_task_factory(None)
     assert made == []
+
+
+# -- what is not an Exception, in places where nobody expects it ---------------------------------
+
+
+class Echo(Actor):
+    def on_receive(self, message):
+        return message
+
+
+EVERYWHERE = pytest.mark.parametrize(
+    "spec",
+    [ChildSpec(Echo), ChildSpec(Same), ChildSpec(Echo, dispatcher="pinned")],
+    ids=["pool", "loop", "pinned"],
+)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_a_listener_that_raises_whatever_it_likes_does_not_stop_the_actor_it_listens_to(
+    system, settled, spec, error
+):
+    calls = []
+
+    def listen(_):
+        calls.append(1)
+        raise error
+
+    system.events.subscribe(listen)
+    ref = system.spawn(spec)
+    gate = threading.Event()
+    ref.request("first").add_done_callback(lambda _: gate.wait(10))
+    for _ in range(3):
+        ref.request("next").add_done_callback(listen)
+    gate.set()
+    assert ref.request("last").get(timeout=10) == "last"
+    assert settled(system).handled == 5
+    assert ref.stop(timeout=10)
+    assert len(calls) >= 4
+
+
+def test_a_task_that_wants_to_exit_does_not_take_the_loop_of_all_others_with_it(system):
+    class Leaving(Actor):
+        async def on_receive(self, error):
+            async def leave():
+                raise error
+
+            self.task = asyncio.create_task(leave())
+            with contextlib.suppress(BaseException):
+                await asyncio.wait([self.task])
+
+    same, leaving = system.spawn(Same), system.spawn(Leaving)
+    for error in (SystemExit(1), KeyboardInterrupt()):
+        leaving.request(error).get(timeout=10)
+        assert same.request("hello").get(timeout=10) == "hello"
+
+
+def test_a_shutdown_after_the_loop_was_closed_comes_to_an_end():
+    system = ActorSystem()
+
+    async def leave_it_open():
+        await system.__aenter__()
+        ref = system.spawn(ChildSpec(Same, shutdown=0.01))
+        assert await ref.request("hello") == "hello"
+        return ref
+
+    ref = asyncio.run(leave_it_open())
+    waiting = ref.request("is anybody there?")
+    report = system.shutdown().get(timeout=20)
+    assert report.abandoned == (ref.path,)
+    with pytest.raises(ActorDeadError):
+        waiting.get(timeout=1)
+    system.__exit__(None, None, None)
