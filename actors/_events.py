@@ -84,7 +84,7 @@ class Events:
                     target(event)
             except ActorDeadError:
                 self.drop(subscription)
-            except Exception:  # noqa: BLE001 - the publisher must not suffer for a listener
+            except BaseException:  # noqa: BLE001 - or SystemExit would end a turn half way
                 logger.exception("a subscriber to system events failed")
 
 

@@ -146,7 +146,7 @@ class Future(pykka.Future[T], Generic[T]):
     def _notify(self, callback: Callable[[Future[T]], object]) -> None:
         try:
             callback(self)
-        except Exception:  # noqa: BLE001 - the answering actor must not suffer for a listener
+        except BaseException:  # noqa: BLE001 - or SystemExit would end the answerer's turn half way
             logger.exception("a done-callback of a future failed")
 
     def cancel(self) -> bool:

@@ -117,6 +117,9 @@ class Dispatcher(Protocol):
     def lend(self, future: Any) -> None:
         """Take turns on the task that is about to await `future`, if that is of use."""
 
+    def works(self) -> bool:
+        """Tell whether turns will come; not so if the owner of a loop closed it too early."""
+
     def interrupt(self, mailbox: Any) -> None:
         """Cancel what its handler awaits, because the actor is being killed."""
 

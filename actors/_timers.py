@@ -89,7 +89,7 @@ class ThreadTimers:
         while (scheduled := self._next()) is not None:
             try:
                 scheduled.run()
-            except Exception:  # noqa: BLE001 - one bad call must not end all timers
+            except BaseException:  # noqa: BLE001 - one bad call must not end all timers
                 logger.exception("a scheduled call failed")
 
     def _next(self) -> ScheduledCall | None:

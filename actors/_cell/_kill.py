@@ -59,7 +59,7 @@ class Killable(Life):
         if self.closed or (order.seen and not self._still_ends(order)):
             return
         later = self.system.timers.call_later
-        if not self.in_turn:
+        if not self.in_turn and self.dispatcher.works():
             # Nobody is stuck in it: its turn is yet to come, behind busy neighbours.
             later(KILL_GRACE, self._abandon, order)
             return

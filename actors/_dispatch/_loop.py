@@ -72,7 +72,9 @@ class _Driver:
         self.until: Any = None  # the future whose task lends its time at the moment
         self.turns: Coroutine[Any, Any, None] | None = None  # the latest
         self.parked: asyncio.Future[None] | None = None
-        self.task = dispatcher.loop.create_task(self._drive(), context=self.context)
+        # Not by the loop's own factory, which may be the user's: one that begins a task at once
+        # would begin this one before it is made.
+        self.task = asyncio.Task(self._drive(), loop=dispatcher.loop, context=self.context)
         self.cancelling = self.task.cancelling
 
     def begin(self, cell: Any) -> None:
@@ -149,7 +151,7 @@ class _Driver:
             self.left -= 1
             return False
         self.note_wait()
-        if waits_for is not None:
+        if asyncio.isfuture(waits_for):
             waits_for._asyncio_future_blocking = False
         self.rest = _Rest(self, turns, waits_for)
         return True
@@ -203,14 +205,17 @@ class _Rest:
     def __await__(self) -> Generator[Any, Any, None]:
         turns = self.turns
         waits_for = self.waits_for
+        awaits = asyncio.isfuture(waits_for)
         try:
-            if self.cancelled:
+            # As with a task: what it waits for is cancelled, and only if that has an answer already
+            # is it told so itself. Else what a handler gathers would go on without it.
+            if self.cancelled and not (awaits and waits_for.cancel()):
                 waits_for = turns.throw(asyncio.CancelledError())
+            elif awaits:
+                # A task takes what is yielded to it for a future that is being awaited only if it
+                # says so, once for each time.
+                waits_for._asyncio_future_blocking = True
             while True:
-                if waits_for is not None:
-                    # A task takes what is yielded to it for a future that is being awaited only
-                    # if it says so, once for each time.
-                    waits_for._asyncio_future_blocking = True
                 try:
                     value = yield waits_for
                 except BaseException as error:  # noqa: BLE001 - it is for the one that waits
@@ -241,7 +246,8 @@ class LoopDispatcher:
         # cancels on its way leaves here when it ends, or no other would be sent for ever again.
         self._waking: set[_Driver] = set()
         self._lends = 0  # since the loop came round
-        self._lent = 0  # how deep
+        # The tasks that lend their time, the innermost last. All are in the middle of a step.
+        self._lenders: list[asyncio.Task[Any]] = []
         self._closed = False
         self.thread: int | None = None  # the loop's, once it has run something
         self.handled = 0
@@ -316,7 +322,7 @@ class LoopDispatcher:
         something, that driver goes on with it, and the lending ends.
         """
         loop = self.loop
-        if not self.ready or self._lends >= LENDS_PER_ROUND or self._lent >= MAX_LENT:
+        if not self.ready or self._lends >= LENDS_PER_ROUND or len(self._lenders) >= MAX_LENT:
             return
         if _get_running_loop() is not loop or not self._spare:
             return
@@ -327,7 +333,7 @@ class LoopDispatcher:
         if driver.task.cancelling():
             return  # it is about to end
         self._lends += 1
-        self._lent += 1
+        self._lenders.append(task)
         driver.left = TURNS_PER_STEP
         driver.until = future
         asyncio._leave_task(loop, task)
@@ -337,16 +343,23 @@ class LoopDispatcher:
         finally:
             asyncio._leave_task(loop, driver.task)
             asyncio._enter_task(loop, task)
-            self._lent -= 1
+            self._lenders.pop()
             driver.until = None
+        parked = driver.parked
+        if parked is None or parked.done():
+            return  # a handler cancelled the task it ran in: the driver is on its way
         if not suspended and driver.left >= 0:
             self._spare.append(driver)
-        elif driver.parked is not None and not driver.parked.done():
-            driver.parked.set_result(None)
+        else:
+            parked.set_result(None)
 
     def take_here(self, cell: Any) -> None:
         """An actor of the loop runs on the loop only."""
         self.submit(cell)
+
+    def works(self) -> bool:
+        """Tell whether the loop is there to take turns on."""
+        return not self.loop.is_closed()
 
     # -- interruptions -----------------------------------------------------------------------
 
@@ -374,8 +387,10 @@ class LoopDispatcher:
         due = cell.kill_pending() if future is None else cell.asked is future
         if task is None or not due:
             return
-        if task is asyncio.current_task(self.loop):
-            # It was ordered by the handler itself; its next await is the first chance.
+        if task is asyncio.current_task(self.loop) or task in self._lenders:
+            # It was ordered by the handler itself, or on time that it lends; its next await is the
+            # first chance. A task that is cancelled in the middle of a step would be told so at
+            # whatever it awaits next, which may be in the handler of another actor.
             self.loop.call_soon(self._interrupt, cell, future)
             return
         cell.interrupted = "kill" if future is None else "request"
@@ -413,13 +428,20 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
+            while not self._closing:
+                try:
+                    self.loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    # asyncio lets these two through when a task that a handler started raises one.
+                    # In a thread they end that thread, which all actors of the loop live on.
+                    logger.exception("a task on the loop of an actor system wanted to exit")
         finally:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
@@ -428,6 +450,7 @@ class LoopThread:
 
     def close(self) -> None:
         """Let the loop end."""
+        self._closing = True
         try:
             self.loop.call_soon_threadsafe(self.loop.stop)
         except RuntimeError:

@@ -214,6 +214,10 @@ class Pool:
     def lend(self, future: Any) -> None:
         """A loop's time is not for handlers that may block."""
 
+    def works(self) -> bool:
+        """There will be a thread."""
+        return True
+
     def interrupt(self, cell: Any) -> None:
         """A sync handler cannot be interrupted."""
 

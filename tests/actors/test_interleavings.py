@@ -1,0 +1,263 @@
+"""Moments at which the engine could lose a turn, a message or a cancellation, one by one.
+
+Each is what a stress test would meet once in a million runs, set up so that it happens at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+from actors import (
+    Actor,
+    ActorDeadError,
+    ActorSystem,
+    CallboardError,
+    ChildSpec,
+    Supervision,
+)
+
+TOLERANT = Supervision(intensity=1_000_000, period=0.001)
+
+
+class Same(Actor):
+    async def on_receive(self, message):
+        return message
+
+
+class Sleeper(Same):
+    async def on_receive(self, message):
+        await asyncio.sleep(0)
+        return message
+
+
+class Gated(Actor):
+    async def on_receive(self, gate):
+        await gate.wait()
+
+
+async def until(holds):
+    """Let the loop come round until that is so, for what nothing announces."""
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+
+
+async def park_drivers(system, count=5):
+    """Have tasks of the dispatcher wait for work, so that askers lend them their time."""
+    gate = asyncio.Event()
+    refs = [system.spawn(Gated) for _ in range(count)]
+    waiting = [ref.request(gate) for ref in refs]
+    await until(lambda: len(system._loop._drivers) >= count)
+    gate.set()
+    for future in waiting:
+        await future
+    await until(lambda: len(system._loop._spare) >= count)
+
+
+class Outer(Actor):
+    """Asks the inner one, and then sends somebody else a request."""
+
+    def __init__(self, inner, other, requests):
+        super().__init__()
+        self.inner, self.other, self.requests = inner, other, requests
+
+    async def on_receive(self, message):
+        await self.inner.request(self.actor_ref)
+        self.requests.append(self.other.request("hello"))
+
+
+class Inner(Actor):
+    """Does something to whoever asks it."""
+
+    def __init__(self, deed):
+        super().__init__()
+        self.deed = deed
+
+    async def on_receive(self, asker):
+        self.deed(asker)
+
+
+# -- cancelling, while one task takes turns on the time of another -------------------------------
+
+
+@pytest.mark.parametrize("how", ["kill", "cancel"])
+@pytest.mark.parametrize("lent", [False, True], ids=["own time", "lent time"])
+async def test_who_is_cancelled_by_whom_it_asks_does_not_hand_that_on_to_another_actor(how, lent):
+    """The outer handler is in the middle of a step when it is cancelled, and takes no other."""
+    async with ActorSystem(supervision=TOLERANT) as system:
+        await park_drivers(system)
+        requests = []
+
+        def deed(asker):
+            if how == "kill":
+                asker.kill()
+            else:
+                request.cancel()
+
+        outer = system.spawn(Outer, system.spawn(Inner, deed), system.spawn(Sleeper), requests)
+        request = outer.request("go")
+        if lent:
+            # Whether the answer or the cancellation comes first does not matter here.
+            with contextlib.suppress(CallboardError):
+                await request
+        await until(lambda: requests)
+        async with asyncio.timeout(10):
+            assert await requests[0] == "hello"
+            assert await system.spawn(Sleeper).request("and another") == "and another"
+
+
+async def test_a_driver_whose_handler_cancelled_its_task_is_not_lent_again():
+    class Rash(Actor):
+        async def on_receive(self, message):
+            asyncio.current_task().cancel()
+            asyncio.current_task().uncancel()
+
+    async with ActorSystem(supervision=TOLERANT) as system:
+        await park_drivers(system)
+        rash, sleeper = system.spawn(Rash), system.spawn(Sleeper)
+        for _ in range(5):
+            await rash.request("go")
+            assert await sleeper.request("hello") == "hello"
+
+
+async def test_killing_a_handler_that_was_begun_on_lent_time_cancels_what_it_gathers():
+    ended = []
+
+    async def part(name):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    class Gathering(Actor):
+        async def on_receive(self, message):
+            await asyncio.gather(part("one"), part("two"))
+
+    async with ActorSystem(supervision=TOLERANT) as system:
+        await park_drivers(system)
+        gathering = system.spawn(Gathering)
+        request = gathering.request("go")
+
+        async def ask():
+            await request
+
+        task = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        # The handler waits, and the driver that is to go on with it has not come round yet.
+        gathering.kill()
+        async with asyncio.timeout(10):
+            with pytest.raises(ActorDeadError):
+                await task
+        await until(lambda: len(ended) == 2)
+
+
+async def test_a_handler_that_awaits_what_cannot_be_awaited_fails_alone():
+    class Odd:
+        def __await__(self):
+            yield 42
+
+    class Confused(Actor):
+        async def on_receive(self, message):
+            await Odd()
+
+    async with ActorSystem(supervision=TOLERANT) as system:
+        await park_drivers(system)
+        confused = system.spawn(Confused)
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="bad yield"):
+                    await confused.request("go")
+
+
+async def test_the_users_task_factory_does_not_make_the_runtimes_tasks():
+    made = []
+
+    def factory(loop, coroutine):
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        async with ActorSystem() as system, asyncio.timeout(10):
+            assert await system.spawn(Same).request(1) == 1
+    finally:
+        loop.set_task_factory(None)
+    assert made == []
+
+
+# -- what is not an Exception, in places where nobody expects it ---------------------------------
+
+
+class Echo(Actor):
+    def on_receive(self, message):
+        return message
+
+
+EVERYWHERE = pytest.mark.parametrize(
+    "spec",
+    [ChildSpec(Echo), ChildSpec(Same), ChildSpec(Echo, dispatcher="pinned")],
+    ids=["pool", "loop", "pinned"],
+)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_a_listener_that_raises_whatever_it_likes_does_not_stop_the_actor_it_listens_to(
+    system, settled, spec, error
+):
+    calls = []
+
+    def listen(_):
+        calls.append(1)
+        raise error
+
+    system.events.subscribe(listen)
+    ref = system.spawn(spec)
+    gate = threading.Event()
+    ref.request("first").add_done_callback(lambda _: gate.wait(10))
+    for _ in range(3):
+        ref.request("next").add_done_callback(listen)
+    gate.set()
+    assert ref.request("last").get(timeout=10) == "last"
+    assert settled(system).handled == 5
+    assert ref.stop(timeout=10)
+    assert len(calls) >= 4
+
+
+def test_a_task_that_wants_to_exit_does_not_take_the_loop_of_all_others_with_it(system):
+    class Leaving(Actor):
+        async def on_receive(self, error):
+            async def leave():
+                raise error
+
+            self.task = asyncio.create_task(leave())
+            with contextlib.suppress(BaseException):
+                await asyncio.wait([self.task])
+
+    same, leaving = system.spawn(Same), system.spawn(Leaving)
+    for error in (SystemExit(1), KeyboardInterrupt()):
+        leaving.request(error).get(timeout=10)
+        assert same.request("hello").get(timeout=10) == "hello"
+
+
+def test_a_shutdown_after_the_loop_was_closed_comes_to_an_end():
+    system = ActorSystem()
+
+    async def leave_it_open():
+        await system.__aenter__()
+        ref = system.spawn(ChildSpec(Same, shutdown=0.01))
+        assert await ref.request("hello") == "hello"
+        return ref
+
+    ref = asyncio.run(leave_it_open())
+    waiting = ref.request("is anybody there?")
+    report = system.shutdown().get(timeout=20)
+    assert report.abandoned == (ref.path,)
+    with pytest.raises(ActorDeadError):
+        waiting.get(timeout=1)
+    system.__exit__(None, None, None)
