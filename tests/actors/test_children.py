@@ -40,7 +40,7 @@ class Child:
     def order_halt(self):
         self.log.append(("halt", self.key))
 
-    def order_stop(self):
+    def order_stop(self, *, drain=True):
         self.log.append(("stop", self.key))
 
     def order_die(self):
