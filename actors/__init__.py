@@ -26,7 +26,7 @@ from loguru import logger
 
 from actors._actor import Actor, KeyedTimers
 from actors._clock import Clock, SystemClock
-from actors._context import RunContext, current
+from actors._context import RunContext, carry, current
 from actors._deadline import Deadline
 from actors._default import current_actor, default_system
 from actors._errors import (
@@ -198,6 +198,7 @@ __all__ = [
     "WouldBlockLoop",
     "as_agent",
     "blocking",
+    "carry",
     "current",
     "current_actor",
     "default_system",

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
-from actors._context import RUN
+from actors._context import CARRY, RUN, context_to_carry
 from actors._deadline import Deadline
 from actors._errors import ActorDeadError, InvalidOption, WouldBlockLoop
 from actors._future import Future, _get_running_loop
@@ -23,7 +23,7 @@ __all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target"]
 
 A = TypeVar("A", bound=pykka.Actor)
 
-_get_context = RUN.get
+_get_run = RUN.get
 
 
 class StopOrder:
@@ -133,9 +133,9 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             MailboxFull: its mailbox is bounded, full, and rejects.
         """
         cell = self._cell
-        context = _get_context()
-        if context is not None or type(message) is tuple:
-            message = (message, None, context)
+        run = _get_run()
+        if run is not None or type(message) is tuple:
+            message = (message, None, run and context_to_carry())
         if not cell.direct:
             if cell.closed:
                 raise ActorDeadError(f"{self} is dead")
@@ -173,16 +173,18 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
     def _limit(self, cell: Any, future: Future[Any], timeout: float | None) -> Any:
         """Bind the future to its target and time; return the context that goes along."""
         future._requestee = cell
-        context = RUN.get()
+        context = context_to_carry()
+        run = None if context is None else _get_run()
         if timeout is not None:
             if not timeout > 0:
                 raise InvalidOption("timeout", timeout, "seconds above zero, or None")
             clock = cell.system.clock
             future._when = clock.monotonic() + timeout
-            if context is not None:
-                context = context.child(deadline=Deadline.at(future._when, clock=clock))
-        if context is not None and context.deadline is not None:
-            future._when = context.deadline.when
+            if context is not None and run is not None and run is not CARRY:
+                run = run.child(deadline=Deadline.at(future._when, clock=clock))
+                context.run(RUN.set, run)
+        if run is not None and run.deadline is not None:
+            future._when = run.deadline.when
         return context
 
     @overload
@@ -232,7 +234,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             and cell.calm is cell.pulse
             and not cell.queue
             and type(message) not in SPECIAL
-            and _get_context() is None
+            and _get_run() is None
             and cell.dispatcher.inline
             and cell.permit.pop(0, 0)
         ):

@@ -92,6 +92,7 @@ class ActorSystem:
         self._born = Tally()
         self._ended = Tally()
         self._inline = Tally()
+        self.count_inline = self._inline.add
         self._report_dead = DeadLetterReport(self.clock)
         self._pool = Pool(self.name, self._inline.add)
         self._lock = threading.Lock()

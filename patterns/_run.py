@@ -32,6 +32,7 @@ from actors import (
     RunScope,
     SystemStopped,
     as_agent,
+    carry,
     current,
     current_actor,
     default_system,
@@ -274,7 +275,8 @@ class Pattern(ABC, Generic[R]):
         try:
             conductor = system.spawn(spec)
             answer.follow(conductor)
-            conductor.tell(Begin(input, scope, budget is not None))
+            with carry():
+                conductor.tell(Begin(input, scope, budget is not None))
         except (SystemStopped, ActorDeadError) as error:
             answer.try_set_exception(error)
         return answer

@@ -8,7 +8,7 @@ from types import CoroutineType
 from typing import Any
 
 from actors._cell._state import TAKEN, UNMADE, CellState
-from actors._context import RUN
+from actors._context import context_to_carry
 from actors._errors import ActorDeadError, NoReplyExpected, StashOverflow
 from actors._future import Future
 from actors._lifecycle import State
@@ -161,7 +161,7 @@ class Duties(CellState):
         future = self.promise()
         if future is not None:
             self.asked = TAKEN
-        extras.stash.append((self.item, future, RUN.get()))
+        extras.stash.append((self.item, future, context_to_carry()))
         # It will be handled once more, which is one more message in the balance.
         self.count_sent()
 

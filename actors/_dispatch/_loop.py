@@ -21,7 +21,7 @@ from typing import Any
 
 from loguru import logger
 
-from actors._context import CELL, RUN
+from actors._context import CELL
 
 __all__ = ["LoopDispatcher", "LoopThread"]
 
@@ -38,7 +38,6 @@ MAX_LENT = 16
 """How deep lending may go on one stack."""
 
 _get_running_loop = asyncio._get_running_loop
-_get_run = RUN.get
 
 
 class _Driver:
@@ -53,6 +52,7 @@ class _Driver:
         "parked",
         "ready",
         "rest",
+        "spent",
         "task",
         "until",
     )
@@ -62,6 +62,8 @@ class _Driver:
         self.ready = dispatcher.ready
         # Empty at first: a driver must not inherit the run of whoever caused it.
         self.context = contextvars.Context()
+        # Whether a handler left something in it, which the next one must not find.
+        self.spent = False
         self.cell: Any = None
         self.left = 0  # turns until the loop has a go
         self.rest: _Rest | None = None  # turns that were begun on another task's time
@@ -80,9 +82,9 @@ class _Driver:
         """Note the end of a turn of `cell`; return whose turn is next, or None to stop."""
         self.dispatcher.handled += handled
         cell.frame = None
-        if _get_run() is not None:
-            RUN.set(None)
-        if self.cancelling() and self._was_cancelled(cell):
+        if len(self.context) > 1:  # there is more in it than CELL
+            self.spent = True
+        if (self.cancelling() and self._was_cancelled(cell)) or self.spent:
             self.left = -1
             return None
         self.left -= 1
@@ -135,7 +137,7 @@ class _Driver:
     async def _drive(self) -> None:
         dispatcher = self.dispatcher
         ready = dispatcher.ready
-        while True:
+        while not self.spent:
             dispatcher.arrived(self)
             self.left = TURNS_PER_STEP
             while self.left > 0 and (ready or self.rest is not None):

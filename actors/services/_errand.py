@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any
 
-from actors._context import RUN
 from actors._future import Future
 from actors._ref import ActorRef
 
@@ -17,11 +17,7 @@ def errand(ref: ActorRef[Any], message: Any) -> Future[Any]:
     An ordinary request is given up when the run's deadline passes or its only waiter is
     cancelled. A spend that has happened must be booked even so, and a decision written down.
     """
-    token = RUN.set(None)
-    try:
-        inner = ref.request(message)
-    finally:
-        RUN.reset(token)
+    inner = Context().run(ref.request, message)
     outer: Future[Any] = Future()
 
     def answer(_: Future[Any]) -> None:
