@@ -29,7 +29,7 @@ from actors._errors import (
     WouldBlockLoop,
 )
 
-__all__ = ["Blocker", "Future", "Requestee", "blocking", "get_all", "local"]
+__all__ = ["Blocker", "Future", "Requestee", "annotate", "blocking", "get_all", "local"]
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -113,6 +113,9 @@ class Future(pykka.Future[T], Generic[T]):
 
     # Shadows the instance attribute that pykka's constructor would set.
     _get_hook: Any = None
+
+    # Where the request was sent; known in Python's development mode only, see ActorRef.request.
+    _place: str | None = None
 
     def __init__(self) -> None:
         # pykka's constructor is not called: all it does is to set what stands on the class here.
@@ -256,6 +259,8 @@ class Future(pykka.Future[T], Generic[T]):
         if self._state == _VALUE:
             return self._value  # type: ignore[no-any-return]
         error, traceback = self._value
+        if self._place is not None:
+            annotate(error, self._place)
         # Each raise starts from the original traceback, or it would grow with every reader.
         raise error.with_traceback(traceback)
 
@@ -489,6 +494,13 @@ def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
     if error is None:
         error = kind() if kind is not None else RuntimeError("no exception to set")
     return error.with_traceback(traceback) if traceback is not None else error
+
+
+def annotate(error: BaseException, note: str) -> None:
+    """Add a note to an exception, once; one that is raised for ever takes no more than 20."""
+    notes = getattr(error, "__notes__", ())
+    if note not in notes and len(notes) < 20:
+        error.add_note(note)
 
 
 def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None) -> list[T]:

@@ -6,6 +6,7 @@ restarts, is safe to pass around, and keeps the actor's mailbox (never its user 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
@@ -24,6 +25,18 @@ __all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target"]
 A = TypeVar("A", bound=pykka.Actor)
 
 _get_run = RUN.get
+
+_DEVELOPMENT = sys.flags.dev_mode
+"""Whether requests note where they were sent, which costs some 0.3 µs each (`python -X dev`)."""
+
+
+def _place_of_sender() -> str:
+    """Return the file, line and function that called into the runtime."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("actors.", "pykka.")):
+        frame = frame.f_back
+    code = frame.f_code
+    return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
 
 
 class StopOrder:
@@ -164,6 +177,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         """
         future: Future[Any] = Future()
         cell = self._cell
+        if _DEVELOPMENT:
+            future._place = f"requested of {self.path} at {_place_of_sender()}"
         if cell.closed:
             future._fail(ActorDeadError(f"{self} is dead"))
             return future

@@ -19,7 +19,7 @@ from actors._cell._kill import Killable
 from actors._cell._state import UNMADE, complete, is_cancellation, stop_order_in
 from actors._context import CELL
 from actors._errors import ActorDeadError, DeadlineExceeded
-from actors._future import Future
+from actors._future import Future, annotate
 from actors._mailbox import HIGH_WATER
 from actors._messages import DeadLetterKind, MailboxHigh
 from actors._ref import SPECIAL, StopOrder
@@ -440,6 +440,8 @@ class Cell(Killable):
             if step is not None:
                 await step
             return 0
+        # Its traceback shows where it was raised and where its answer was waited for, and no path.
+        annotate(error, f"while {self.path} handled {type(message).__name__}")
         answer: BaseException = error
         if is_cancellation(error):
             answer = ActorDeadError(f"{self.path} was cancelled while it handled the request")
