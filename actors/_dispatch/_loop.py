@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -217,6 +219,8 @@ class LoopDispatcher:
         # Invariant: the drivers that were sent for and have not come yet. One that somebody else
         # cancels on its way leaves here when it ends, or no other would be sent for ever again.
         self._waking: set[_Driver] = set()
+        # When the loop was asked to come round for `held_up`, until it does.
+        self._asked: float | None = None
         self._lends = 0  # since the loop came round
         self._lent = 0  # how deep
         self._closed = False
@@ -355,6 +359,23 @@ class LoopDispatcher:
         cell.interrupted = "kill" if future is None else "request"
         cell.was_interrupted = True
         task.cancel()
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def held_up(self) -> float:
+        """Return for how many seconds the loop is known not to have come round; inf if closed."""
+        if self.loop.is_closed():
+            return math.inf
+        asked = self._asked
+        if asked is not None:
+            return time.monotonic() - asked
+        if _get_running_loop() is not self.loop:
+            self._asked = time.monotonic()
+            self._on_loop(self._came_round)
+        return 0.0
+
+    def _came_round(self) -> None:
+        self._asked = None
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -349,6 +349,11 @@ class Pool:
                     return
                 self._call().helping = True
 
+    @property
+    def exhausted(self) -> bool:
+        """Tell whether all threads there may be are stuck in handlers while others wait."""
+        return len(self._workers) >= MAX_STUCK and not self.ready.empty()
+
     # -- the end -----------------------------------------------------------------------------
 
     @property

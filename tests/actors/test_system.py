@@ -22,6 +22,7 @@ from actors import (
     InvalidOption,
     MailboxHigh,
     ShutdownReport,
+    Supervision,
     SystemStopped,
     TreeNode,
     WouldBlockLoop,
@@ -129,6 +130,57 @@ def test_health_says_whether_it_lives_and_takes_work():
         gate.set()
     assert system.health() == actors.Health(live=False, ready=False, why="shutting down")
     assert repr(system) == "<ActorSystem 'probe'>"
+
+
+def test_health_says_that_the_loop_was_closed_under_it():
+    async def leave_without_shutting_down():
+        system = ActorSystem()
+        await system.__aenter__()
+        assert system.health().ready
+        return system
+
+    system = asyncio.run(leave_without_shutting_down())
+    health = system.health()
+    assert (health.live, health.ready) == (False, False)
+    assert "loop was closed" in health.why
+
+
+def test_health_says_that_a_handler_holds_up_the_loop(system, monkeypatch, eventually):
+    class Blocks(Actor):
+        async def on_receive(self, message):
+            entered.set()
+            gate.wait(20)
+
+    monkeypatch.setattr("actors._system.HELD_UP_SECONDS", 0.01)
+    entered, gate = threading.Event(), threading.Event()
+    system.spawn(Blocks).tell("block")
+    assert entered.wait(20)
+    eventually(lambda: not system.health().ready)
+    assert system.health().live
+    assert "held up" in system.health().why
+    gate.set()
+    eventually(lambda: system.health().ready)
+
+
+def test_health_says_that_all_threads_are_stuck(system, monkeypatch, eventually):
+    monkeypatch.setattr("actors._dispatch._pool.MAX_STUCK", 3)
+    gate = threading.Event()
+    for _ in range(5):
+        system.spawn(Call).tell(lambda me: gate.wait(20))
+    eventually(lambda: not system.health().ready)
+    assert system.health().live
+    assert "threads" in system.health().why
+    gate.set()
+    eventually(lambda: system.health().ready)
+
+
+def test_health_says_what_failed_the_system():
+    system = ActorSystem(supervision=Supervision(intensity=0))
+    system.spawn(Call).tell(lambda me: 1 / 0)
+    assert system._terminated.wait(20)
+    assert system.health().why.startswith("failed: the children of / needed more than 0 restarts")
+    assert not system.health().live
+    system.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("name", ["", 7])
