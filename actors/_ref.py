@@ -16,7 +16,7 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from actors._context import CARRY, RUN, context_to_carry
 from actors._deadline import Deadline
-from actors._errors import ActorDeadError, InvalidOption, WouldBlockLoop
+from actors._errors import ActorDeadError, ForeignRef, InvalidOption, WouldBlockLoop
 from actors._future import Future, _get_running_loop
 from actors._mailbox import Mailbox
 
@@ -130,9 +130,20 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         return f"<ActorRef {self.path} ({self.actor_class.__name__})>"
 
     def __reduce__(self) -> Any:
-        raise TypeError("an ActorRef is bound to its process and cannot be pickled")
+        raise ForeignRef(
+            f"{self} lives in this process; a reference to it cannot be pickled. Send the other "
+            "process what it needs as data, and start an ActorSystem of its own there"
+        )
 
     # -- messages ----------------------------------------------------------------------------
+
+    def _is_dead(self) -> ActorDeadError:
+        system = self.system
+        if system._terminated.is_set():
+            fix = f"its system {system.name!r} was shut down; spawn it in a new one"
+        else:
+            fix = "watch it to hear of its end, and spawn a new one"
+        return ActorDeadError(f"{self} is dead: {fix}")
 
     def is_alive(self) -> bool:
         """Tell whether the actor still takes messages."""
@@ -151,7 +162,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             message = (message, None, run and context_to_carry())
         if not cell.direct:
             if cell.closed:
-                raise ActorDeadError(f"{self} is dead")
+                raise self._is_dead()
             cell.put(message)
             return
         # From here on as in Mailbox.put, whose reasoning it follows; in line, because a call
@@ -180,7 +191,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         if _DEVELOPMENT:
             future._place = f"requested of {self.path} at {_place_of_sender()}"
         if cell.closed:
-            future._fail(ActorDeadError(f"{self} is dead"))
+            future._fail(self._is_dead())
             return future
         cell.put((message, future, self._limit(cell, future, timeout)))
         return future
@@ -242,7 +253,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             return self.request(message).get(timeout=0)
         cell = self._cell
         if cell.closed:
-            raise ActorDeadError(f"{self} is dead")
+            raise self._is_dead()
         if (
             timeout is None
             and cell.direct

@@ -466,6 +466,11 @@ class ActorSystem:
         def refuse(*_: Any) -> Any:
             raise ForkedSystem(self.name)
 
+        def give_up(future: Any) -> None:
+            if isinstance(future, Future):
+                future._callbacks = None  # for the parent, whose loops and threads are not here
+                future._fail(ForkedSystem(self.name))
+
         self._lock = threading.Lock()
         self._pool.submit = refuse
         if self._loop is not None:
@@ -478,6 +483,11 @@ class ActorSystem:
                 cell.direct = False
                 cell.submit = refuse
                 cell.permit = {0: 1, 1: 1}
+                give_up(cell.asked)
+                for item in cell.queue:
+                    give_up(item[1] if type(item) is tuple else None)
+                for owed in () if cell.extras is None else tuple(cell.extras.owed):
+                    give_up(owed)
 
 
 async def _settled(future: Future[Any]) -> None:

@@ -62,8 +62,9 @@ class Duties(CellState):
     def watch(self, ref: ActorRef[Any]) -> None:
         token = object()
         self.unwatch(ref)
-        self.more().watching[ref] = token
+        # First, as it fails where the other system is one that a fork left behind.
         ref._cell.post(Duties._op_watched, token, self, ref)
+        self.more().watching[ref] = token
 
     def _op_watched(self, token: object, watcher: CellState, _: ActorRef[Any]) -> None:
         self.more().watchers[token] = watcher

@@ -580,6 +580,59 @@ def test_a_forked_process_gets_a_clear_error_and_may_start_its_own_system():
     assert (done.returncode, done.stdout) == (0, "errors 13\nparent still here\n"), done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_waits_for_no_answer_of_its_parents_actors_and_can_watch_none():
+    done = interpreter("""
+        import asyncio, os, threading, warnings
+        from actors import *
+        warnings.simplefilter("ignore")
+        class Gated(Actor):
+            def on_receive(self, message):
+                entered.set()
+                gate.wait()
+        class Suspended(Actor):
+            async def on_receive(self, message):
+                entered.set()
+                while not gate.is_set(): await asyncio.sleep(0.01)
+        class Owes(Actor):
+            def on_receive(self, message):
+                self.reply = self.reply_later()
+                entered.set()
+            def on_stop(self): self.reply.set()
+        class Watches(Actor):
+            def on_receive(self, ref): self.watch(ref)
+        gate = threading.Event()
+        with ActorSystem("parent") as system:
+            pending = []
+            for kind in (Gated, Suspended, Owes):
+                entered = threading.Event()
+                ref = system.spawn(kind)
+                pending.append(ref.request("handled"))
+                entered.wait()
+                if kind is not Owes: pending.append(ref.request("waiting"))
+            pid = os.fork()
+            if pid == 0:
+                errors = []
+                for future in pending:
+                    try: future.get(timeout=10)
+                    except Exception as error: errors.append(type(error).__name__)
+                with ActorSystem() as own:
+                    try: own.spawn(Watches).ask(ref)
+                    except ForkedSystem as error: errors.append("watch")
+                print(*errors, flush=True)
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            gate.set()
+        print("parent", [future.get(timeout=10) for future in pending])
+    """)
+    assert done.stdout == (
+        "ForkedSystem ForkedSystem ForkedSystem ForkedSystem ForkedSystem watch\n"
+        "parent [None, None, None, None, None]\n"
+    ), done.stderr
+    assert done.returncode == 0
+
+
 def test_a_dead_actor_of_a_stopped_system_says_so():
     with ActorSystem() as system:
         ref = system.spawn(Call)
