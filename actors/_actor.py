@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 import pykka
 
-from actors._errors import CallboardError, InvalidOption, NoReplyExpected
+from actors._errors import CallboardError, ForeignRef, InvalidOption, NoReplyExpected
 from actors._future import Future
 from actors._mailbox import Bounded, Unbounded
 from actors._ref import ActorRef
@@ -250,8 +250,14 @@ class Actor(pykka.Actor):
         self._owner().end_normally()
 
     def watch(self, ref: ActorRef[Any]) -> None:
-        """Have `Terminated(ref, reason)` delivered once when that actor is dead (or is already)."""
-        self._owner().watch(ref)
+        """Have `Terminated(ref, reason)` delivered once when that actor is dead (or is already).
+
+        Raises:
+            ForeignRef: it is an actor of one of pykka's own runtimes, which do not tell.
+            ForkedSystem: its system was started before this process was forked.
+            InvalidOption: it is no reference.
+        """
+        self._owner().watch(_own_ref(ref))
 
     def unwatch(self, ref: ActorRef[Any]) -> None:
         """Have it not delivered after all, even if it is already queued."""
@@ -285,6 +291,18 @@ class Actor(pykka.Actor):
     def unstash_all(self) -> None:
         """Put all stashed messages in front of the waiting ones, in their order."""
         self._owner().unstash_all()
+
+
+def _own_ref(ref: Any) -> ActorRef[Any]:
+    """Return `ref` if it is a reference to one of our actors."""
+    if isinstance(ref, ActorRef):
+        return ref
+    if isinstance(ref, pykka.ActorRef):
+        raise ForeignRef(
+            f"{ref} runs on a thread of pykka's, which does not tell of its end; derive its class "
+            "from actors.Actor to have it watched"
+        )
+    raise InvalidOption("ref", ref, "an ActorRef, as `spawn` returns it")
 
 
 def as_spec(

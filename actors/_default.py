@@ -12,9 +12,9 @@ import threading
 from typing import Any
 
 from actors._actor import Actor
+from actors._executing import CELL, local
 from actors._ref import ActorRef
 from actors._system import ActorSystem
-from actors._waiting import CELL, local
 
 __all__ = ["current_actor", "default_system"]
 

@@ -19,7 +19,7 @@ CallboardError
 ├── NameTaken (ValueError)                a living sibling has that name
 ├── SystemStopped (RuntimeError)          the actor system is shut down or shutting down
 │   └── ForkedSystem                      this process inherited a running system by fork
-├── ForeignRef (ValueError)               a reference of another system where that cannot work
+├── ForeignRef (ValueError, TypeError)    a reference to where it cannot work, or from there
 ├── RestartLimitExceeded                  a supervisor gave up on its children
 ├── BudgetExceeded                        a reservation or a charge goes past the cap
 ├── LedgerError                           the file of a budget cannot be opened, read or written
@@ -263,8 +263,11 @@ class ForkedSystem(SystemStopped):
         )
 
 
-class ForeignRef(CallboardError, ValueError):
-    """A reference belongs to another actor system where that cannot work."""
+class ForeignRef(CallboardError, ValueError, TypeError):
+    """A reference is sent to another process, or comes from a runtime that is not callboard's.
+
+    References of other systems in the same process are good for everything.
+    """
 
 
 class RestartLimitExceeded(CallboardError):

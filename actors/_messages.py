@@ -191,9 +191,9 @@ class Health(msgspec.Struct, frozen=True):
     """What a probe wants to know.
 
     Attributes:
-        live: whether the system runs.
+        live: whether the system runs; if not, only a new one (or a new process) helps.
         ready: whether it takes new work.
-        why: why it does not; empty if all is well.
+        why: why it does not; empty if it does.
     """
 
     live: bool

@@ -38,6 +38,7 @@ class Reports:
         self._dead = Tally()
         self._late = Tally()
         self._inline = Tally()
+        self.count_inline = self._inline.add
         self._abandoned: list[tuple[str, str]] = []
         self._failures: deque[ActorFailed] = deque(maxlen=KEPT_FAILURES)
         self._report_dead = DeadLetterReport(clock)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import itertools
+import math
 import os
 import threading
 import weakref
@@ -55,6 +56,9 @@ logger.disable("actors")
 
 _names = itertools.count(1)
 _all_systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
+
+HELD_UP_SECONDS = 5.0
+"""How long an event loop may not come round before the system does not count as ready."""
 
 JOIN_SECONDS = 2.0
 """How long the end of a `with` block waits for threads whose work is over."""
@@ -304,13 +308,25 @@ class ActorSystem(Reports):
         return [e for e in (*self._pool.executing(), *loop, *pinned) if e[0].system is self]
 
     def health(self) -> Health:
-        """Tell whether the system is alive and takes work, and why not."""
+        """Tell whether the system is alive and takes work, and why not; for probes of any kind.
+
+        It returns at once, on any thread. That a loop is held up is seen by the second call.
+        """
+        loop = self._loop
+        held_up = 0.0 if loop is None or self._forked else loop.held_up()
+        live, why = True, ""
         if self._forked:
-            return Health(live=False, ready=False, why="the process was forked")
-        if self._stopping is not None:
+            live, why = False, "the process was forked"
+        elif self._stopping is not None:
+            live = not self._terminated.is_set()
             why = "shutting down" if self.failure is None else f"failed: {self.failure}"
-            return Health(live=not self._terminated.is_set(), ready=False, why=why)
-        return Health(live=True, ready=True, why="")
+        elif held_up == math.inf:
+            live, why = False, "its event loop was closed before it was shut down"
+        elif held_up > HELD_UP_SECONDS:
+            why = f"its event loop has been held up for {held_up:.0f} seconds"
+        elif self._pool.exhausted:
+            why = "all threads are in handlers that do not return, and other actors wait"
+        return Health(live=live, ready=not why, why=why)
 
     # -- what cells report -------------------------------------------------------------------
 
@@ -450,6 +466,11 @@ class ActorSystem(Reports):
         def refuse(*_: Any) -> Any:
             raise ForkedSystem(self.name)
 
+        def give_up(future: Any) -> None:
+            if isinstance(future, Future):
+                future._callbacks = None  # for the parent, whose loops and threads are not here
+                future._fail(ForkedSystem(self.name))
+
         self._lock = threading.Lock()
         self._pool.submit = refuse
         if self._loop is not None:
@@ -462,6 +483,11 @@ class ActorSystem(Reports):
                 cell.direct = False
                 cell.submit = refuse
                 cell.permit = {0: 1, 1: 1}
+                give_up(cell.asked)
+                for item in cell.queue:
+                    give_up(item[1] if type(item) is tuple else None)
+                for owed in () if cell.extras is None else tuple(cell.extras.owed):
+                    give_up(owed)
 
 
 async def _settled(future: Future[Any]) -> None:

@@ -33,6 +33,7 @@ from actors import (
     SystemStopped,
     Tracer,
     as_agent,
+    carry,
     current,
     current_actor,
     default_system,
@@ -301,7 +302,8 @@ class Pattern(ABC, Generic[R]):
         try:
             conductor = system.spawn(spec)
             answer.follow(conductor)
-            conductor.tell(Begin(input, scope, budget is not None))
+            with carry():
+                conductor.tell(Begin(input, scope, budget is not None))
         except (SystemStopped, ActorDeadError) as error:
             answer.try_set_exception(error)
         return answer

@@ -6,9 +6,10 @@ and able to wait on a loop. What is not on the fast path is shared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from queue import Empty, SimpleQueue
-from types import CoroutineType
+from types import CoroutineType, coroutine
 from typing import Any, Final, Protocol, cast
 
 from pykka._introspection import get_attr_directly
@@ -16,9 +17,9 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._cell._kill import Killable
 from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
-from actors._context import RUN
 from actors._errors import ActorDeadError, DeadlineExceeded
-from actors._future import Future
+from actors._executing import CELL
+from actors._future import Future, annotate
 from actors._mailbox import HIGH_WATER
 from actors._messages import DeadLetterKind, MailboxHigh
 from actors._ref import SPECIAL, StopOrder
@@ -44,6 +45,9 @@ class Runner(Protocol):
     placed: bool
     """Whether it goes on with the next turn."""
 
+    context: Context
+    """The one it takes turns in; what handlers leave there must not be found by others."""
+
     take: Callable[[], Any]
     """Return who is ready, or None once the pool ends; raises `queue.Empty`."""
 
@@ -61,17 +65,35 @@ class Driver(Protocol):
 class _Alone:
     """The runner of one turn."""
 
-    __slots__ = ("cell", "handled")
+    __slots__ = ("cell", "context", "handled")
 
     placed = False
     take: Callable[[], Any] = SimpleQueue[Any]().get_nowait
 
     def __init__(self) -> None:
         self.cell: Any = None
+        self.context = Context()
         self.handled = 0
 
     def end(self) -> None:
         """There is no pool."""
+
+
+@coroutine
+def _within(context: Context, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Await `work` in this task, but in another context than the task's."""
+    run = context.run
+    try:
+        waits_for = run(work.send, None)
+        while True:
+            try:
+                value = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is for the one that waits
+                waits_for = run(work.throw, error)
+            else:
+                waits_for = run(work.send, value)
+    except StopIteration as end:
+        return end.value
 
 
 class Cell(Killable):
@@ -89,7 +111,8 @@ class Cell(Killable):
                 nothing else, and what comes next may block (perhaps until that thread goes on).
         """
         alone = _Alone()
-        self.run_on(alone, until)
+        # The messages come from all kinds of senders, and have no part in what is set here.
+        alone.context.run(self.run_on, alone, until)
         return alone.handled
 
     def run_on(self, runner: Runner, until: Future[Any] | None = None) -> None:
@@ -100,6 +123,9 @@ class Cell(Killable):
         """
         cell: Any = self
         take = runner.take
+        # Invariant: empty at the end of a turn, or the runner gets a new one. A context for each
+        # message that brings none would cost a tenth of it, and to look after each a fortieth.
+        context = runner.context
         while True:
             left = THROUGHPUT
             unhandled = 0
@@ -152,7 +178,7 @@ class Cell(Killable):
                     cell.again()
             else:
                 cell._end_turn()
-            if not runner.placed:
+            if context or not runner.placed:
                 return
             try:
                 cell = runner.cell = take()
@@ -292,24 +318,27 @@ class Cell(Killable):
         if admitted is None:
             return 0
         message, future, context = admitted
-        token = RUN.set(context) if context is not None else None
         self.item = message
         self.began = None
         self.asked = future
         try:
-            result = self._invoke(message)
+            if context is None:
+                result = self._invoke(message)
+            else:
+                context.run(CELL.set, self)
+                result = context.run(self._invoke, message)
             if type(result) is CoroutineType:
                 raise self._unexpected(result)  # noqa: TRY301 - handled as what handlers raise
         except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
-            return complete(self._not_handled(message, future, error))  # type: ignore[no-any-return]
+            outcome = self._not_handled(message, future, error)
+            handled: int = complete(outcome) if context is None else context.run(complete, outcome)
+            return handled
         else:
             if future is not None and self.asked is future:
                 self._answer(future, result)
             return 1
         finally:
             self.asked = None
-            if token is not None:
-                RUN.reset(token)
 
     def enqueue(self, message: Any) -> Future[Any]:
         """Queue a request as `ActorRef.request` does, for a caller that holds `active`."""
@@ -346,13 +375,13 @@ class Cell(Killable):
         except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
             future = self.promised or cast("Future[Any]", self.promise())
             complete(self._not_handled(message, future, error))
-            self.system.handled_inline(1)
+            self.system.count_inline()
             self.asked = self.promised = None
             if asker is not None:
                 asker.waits_for = None
             self._end_turn()
             return future.get()
-        self.system.handled_inline(1)
+        self.system.count_inline()
         promised, self.promised = self.promised, None
         self.asked = None
         if asker is not None:
@@ -372,16 +401,25 @@ class Cell(Killable):
         if admitted is None:
             return 0
         message, future, context = admitted
-        token = RUN.set(context) if context is not None else None
         self.item = message
         self.began = None
         self.asked = future
         try:
-            result = self._invoke(message)
-            if type(result) is CoroutineType:
-                result = await result
+            if context is None:
+                result = self._invoke(message)
+                if type(result) is CoroutineType:
+                    result = await result
+            else:
+                context.run(CELL.set, self)
+                result = context.run(self._invoke, message)
+                if type(result) is CoroutineType:
+                    result = await _within(context, result)
         except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
-            return await self._not_handled(message, future, error)
+            outcome = self._not_handled(message, future, error)
+            if context is None:
+                return await outcome
+            handled: int = await _within(context, outcome)
+            return handled
         else:
             if future is not None and self.asked is future:
                 self._answer(future, result)
@@ -390,8 +428,6 @@ class Cell(Killable):
             self.asked = None
             if self.interrupted == "request":
                 self._forget_interruption()
-            if token is not None:
-                RUN.reset(token)
 
     def _forget_interruption(self) -> None:
         # The task goes on with other messages, and must not look cancelled to their handlers
@@ -418,6 +454,8 @@ class Cell(Killable):
             if step is not None:
                 await step
             return 0
+        # Its traceback shows where it was raised and where its answer was waited for, and no path.
+        annotate(error, f"while {self.path} handled {type(message).__name__}")
         answer: BaseException = error
         if is_cancellation(error):
             answer = ActorDeadError(f"{self.path} was cancelled while it handled the request")

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
-from actors._waiting import frames_from, local
+from actors._executing import frames_from, local
 
 __all__ = ["Pinned"]
 

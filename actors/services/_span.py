@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from actors._clock import Clock
-from actors._context import RUN, RunContext
+from actors._context import RUN, RunContext, current
 
 __all__ = ["Span", "SpanEvent", "Status", "encode_span"]
 
@@ -137,7 +137,7 @@ class Span:
         if self.start:
             raise RuntimeError(f"the span {self.name!r} was entered before; make a new one")
         clock = self._clock
-        outer = RUN.get()
+        outer = current()
         if outer is None:
             self.trace_id = f"{_bits(128):032x}"
             inner = RunContext(self.trace_id, span=self, tracer=self._tracer)
