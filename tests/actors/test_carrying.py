@@ -387,3 +387,17 @@ async def test_patterns_agents_and_buses_hand_them_on():
             assert result.status == "done", result
             await heard.wait()
     assert seen == [("thread", "ada"), ("loop", "ada"), ("bus", "ada")]
+
+
+def test_bare_messages_to_one_actor_may_share_what_its_handler_sets_within_a_turn(system, settled):
+    """The price of bare messages: a context for each would cost it a tenth."""
+    entered, gate, seen = threading.Event(), threading.Event(), []
+    call, other = system.spawn(Call), system.spawn(Call)
+    call.tell(lambda: (entered.set(), gate.wait(20)))
+    assert entered.wait(20)
+    for n in range(5):
+        call.tell(lambda n=n: seen.append(set_user(n)))
+    other.tell(lambda: seen.append(who()))
+    gate.set()
+    settled(system)
+    assert seen == ["nobody", 0, 1, 2, 3, "nobody"]
