@@ -17,7 +17,7 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._cell._kill import Killable
 from actors._cell._state import UNMADE, complete, is_cancellation, stop_order_in
-from actors._context import CELL
+from actors._context import enter
 from actors._errors import ActorDeadError, DeadlineExceeded
 from actors._future import Future, annotate
 from actors._mailbox import HIGH_WATER
@@ -322,7 +322,7 @@ class Cell(Killable):
             if context is None:
                 result = self._invoke(message)
             else:
-                context.run(CELL.set, self)
+                context.run(enter, self)
                 result = context.run(self._invoke, message)
             if type(result) is CoroutineType:
                 raise self._unexpected(result)  # noqa: TRY301 - handled as what handlers raise
@@ -396,7 +396,7 @@ class Cell(Killable):
                 if type(result) is CoroutineType:
                     result = await result
             else:
-                context.run(CELL.set, self)
+                context.run(enter, self)
                 result = context.run(self._invoke, message)
                 if type(result) is CoroutineType:
                     result = await _within(context, result)

@@ -18,7 +18,7 @@ from typing import Any
 
 from loguru import logger
 
-from actors._context import CELL
+from actors._context import enter
 from actors._future import local
 
 __all__ = ["Pool"]
@@ -182,7 +182,7 @@ class Pool:
         worker.depth += 1
         context = copy_context()
         if context:
-            context.run(CELL.set, cell)
+            context.run(enter, cell)
         try:
             return context.run(cell.answer, message)
         finally:
