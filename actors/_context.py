@@ -26,6 +26,7 @@ __all__ = [
     "carry",
     "context_to_carry",
     "current",
+    "enter",
 ]
 
 
@@ -84,13 +85,17 @@ def context_to_carry() -> Context | None:
     context = copy_context()
     if not context:
         return None
-    run = RUN.get()
     # Our own marks are nothing that anybody misses.
-    if len(context) <= (CELL.get() is not None) + (run is CARRY):
+    if len(context) <= (CELL.get() is not None) + (RUN.get() is CARRY):
         return None
-    if run is None:
-        context.run(RUN.set, CARRY)
     return context
+
+
+def enter(cell: Any) -> None:
+    """Mark the context of a message that `cell` is about to handle."""
+    CELL.set(cell)
+    if RUN.get() is None:
+        RUN.set(CARRY)
 
 
 @contextmanager

@@ -259,7 +259,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             and cell.calm is cell.pulse
             and not cell.queue
             and type(message) not in SPECIAL
-            and _get_run() is None
+            and ((run := _get_run()) is None or run is CARRY)
             and cell.dispatcher.inline
             and cell.permit.pop(0, 0)
         ):

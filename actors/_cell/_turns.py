@@ -17,8 +17,8 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._cell._kill import Killable
 from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
+from actors._context import enter
 from actors._errors import ActorDeadError, DeadlineExceeded
-from actors._executing import CELL
 from actors._future import Future, annotate
 from actors._mailbox import HIGH_WATER
 from actors._messages import DeadLetterKind, MailboxHigh
@@ -325,7 +325,7 @@ class Cell(Killable):
             if context is None:
                 result = self._invoke(message)
             else:
-                context.run(CELL.set, self)
+                context.run(enter, self)
                 result = context.run(self._invoke, message)
             if type(result) is CoroutineType:
                 raise self._unexpected(result)  # noqa: TRY301 - handled as what handlers raise
@@ -410,7 +410,7 @@ class Cell(Killable):
                 if type(result) is CoroutineType:
                     result = await result
             else:
-                context.run(CELL.set, self)
+                context.run(enter, self)
                 result = context.run(self._invoke, message)
                 if type(result) is CoroutineType:
                     result = await _within(context, result)

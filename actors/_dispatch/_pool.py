@@ -21,7 +21,8 @@ from typing import Any
 
 from loguru import logger
 
-from actors._executing import CELL, frames_from, local
+from actors._context import enter
+from actors._executing import frames_from, local
 
 __all__ = ["Pool"]
 
@@ -201,7 +202,7 @@ class Pool:
         worker.depth += 1
         context = copy_context()
         if context:
-            context.run(CELL.set, cell)
+            context.run(enter, cell)
         try:
             return context.run(cell.answer, message, before)
         finally:
