@@ -67,6 +67,9 @@ class Killable(Life):
             # It is ending, but slowly, in a hook: one more grace.
             later(4 * KILL_GRACE, lambda: self._abandon(order, again=False))
             return
+        if self.children is not None:
+            # First, so that a handler which goes on spawning finds the door closed.
+            self.children.stop_all()
         self._kill_children()
         self.reason = ActorKilled(f"{self.path} was killed, and abandoned in its handler")
         self.system.abandoned(self)

@@ -297,7 +297,9 @@ class Life(Duties):
             except IndexError:
                 break
             if self.heir is not None:
-                self.heir.post(operation, *args)
+                # Unless it is about the end of the old instance, which has come.
+                if operation not in _OF_THE_INSTANCE:
+                    self.heir.post(operation, *args)
             elif operation is Life._op_watched:
                 token, watcher, ref = args
                 reason = self.reason if self.reason is not None else "stopped"
@@ -449,6 +451,16 @@ class Life(Duties):
         if self.closed:
             self.bury()
 
+
+_OF_THE_INSTANCE = frozenset(
+    {
+        Life._op_children_gone,
+        Life._op_die,
+        Life._op_escalate,
+        Life._op_halt,
+        Life._op_shut_down,
+    }
+)
 
 _NO_ON_START: Any = None
 

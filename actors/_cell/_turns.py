@@ -247,7 +247,11 @@ class Cell(Killable):
         """Let the next one have the permit, and see to what is there by now."""
         self.item = IDLE
         if self.closed:
-            return  # it is gone for good
+            # It is gone for good. If it was abandoned when its last turn was just over, that turn
+            # gave the permit back, and whoever got it relies on this one.
+            if self.queue or self.control:
+                self.bury()
+            return
         if self.bounds is not None:
             self.freed()
         self.release()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
+import time
 
 import pytest
 
@@ -18,7 +20,9 @@ from actors import (
     CallboardError,
     ChildSpec,
     Supervision,
+    SystemStopped,
 )
+from actors._children import KILL_GRACE
 
 TOLERANT = Supervision(intensity=1_000_000, period=0.001)
 
@@ -262,3 +266,57 @@ def test_a_shutdown_after_the_loop_was_closed_comes_to_an_end():
     with pytest.raises(ActorDeadError):
         waiting.get(timeout=1)
     system.__exit__(None, None, None)
+
+
+# -- a handler that is abandoned, and comes back at the worst moment ------------------------------
+
+
+def test_a_message_that_is_sent_when_an_actor_is_abandoned_just_after_its_turn_is_not_lost(
+    system, settled
+):
+    ref = system.spawn(Echo)
+    assert ref.ask("hello") == "hello"
+    cell = ref._cell
+    count = cell.count_sent
+
+    def meanwhile():
+        """Come between the sender's look, which saw it alive, and its message."""
+        cell.count_sent = count
+        # A reader is at the end of its turn: it has seen as well that the actor is alive, which is
+        # abandoned now, and gives the permit back.
+        del cell.permit[0]
+        cell._die()
+        cell.permit[0] = 1
+        count()
+
+    cell.count_sent = meanwhile
+    ref.tell("is anybody there?")
+    assert settled(system).dead == 1
+
+
+def test_an_abandoned_handler_that_goes_on_spawning_leaves_no_child_behind(system, eventually):
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    class Prolific(Actor):
+        supervision = TOLERANT
+
+        def on_receive(self, begun):
+            begun.set()
+            time.sleep(KILL_GRACE * 0.9)  # until soon before it is given up
+            with contextlib.suppress(SystemStopped):
+                while True:
+                    self.spawn(Echo)
+
+    try:
+        refs = [system.spawn(ChildSpec(Prolific, dispatcher="pinned")) for _ in range(3)]
+        for ref in refs:
+            begun = threading.Event()
+            ref.tell(begun)
+            assert begun.wait(10)
+            ref.kill()
+        eventually(lambda: all(ref._cell.restarts for ref in refs), "all were restarted")
+        eventually(lambda: system.stats().waiting == 0, "the abandoned handlers have returned")
+        eventually(lambda: system.stats().actors == 3, "only those that were restarted are left")
+    finally:
+        sys.setswitchinterval(before)
