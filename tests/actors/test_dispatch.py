@@ -90,7 +90,7 @@ def test_an_actor_of_the_pool_may_ask_one_on_the_loop_and_the_other_way_round(sy
 def test_a_circle_of_asks_ends_with_its_deadline_and_not_never(system):
     first, second = system.spawn(Call), system.spawn(Call)
     with pytest.raises(DeadlineExceeded):
-        first.ask(lambda: second.ask(lambda: first.ask(lambda: "never", timeout=0.01)))
+        first.ask(lambda: second.ask(lambda: first.request(lambda: "never", timeout=0.01).get()))
 
 
 def test_one_actor_is_never_run_by_two_threads_at_once(system):
