@@ -268,7 +268,7 @@ def test_who_is_restarted_in_which_order_and_what_watchers_hear(
     ending, last_hook, reason = WAYS[way]
     if way == "exception in on_start":
         plan.fails_in = "on_start"
-    top = supervised(Supervision(strategy, intensity=5))
+    top = supervised(Supervision(strategy, intensity=5), Team if cls is Threaded else LoopedTeam)
     team = system.spawn(top, team_of(plan, cls, restart=restart), name="team")
     a, b, c = team.ask("children")
     for name in "ac":
@@ -771,23 +771,39 @@ def cpu_seconds_of_a_life(system, policy, count, how):
     assert middle.ask("back") == "back"
     assert children[-1].ask("back") == "back"
     assert nursery.ask("count") == count
-    if how == "by themselves":
-        for child in children:
-            child.tell("stop")
-        assert nursery.actor_stopped.wait(60)
-    else:
-        assert nursery.stop(timeout=60) is True
+    match how:
+        case "by themselves":
+            for child in children:
+                child.tell("stop")
+        case "given up":
+            for _ in range(policy.intensity):
+                middle.tell(ValueError("more"))
+        case "after each has failed":
+            for child in children:
+                child.tell(ValueError("each"))
+            for child in children:
+                assert child.ask("back") == "back"
+            nursery.stop(block=False)
+        case _:
+            nursery.stop(block=False)
+    assert nursery.actor_stopped.wait(60)
     assert not any(child.is_alive() for child in children)
     return time.process_time() - began
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["stopped", "by themselves"])
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    ("strategy", "how"),
+    [
+        *itertools.product(STRATEGIES, ("stopped", "by themselves", "given up")),
+        ("one_for_one", "after each has failed"),
+    ],
+)
 def test_ten_thousand_children_of_one_actor_take_ten_times_as_long_as_a_thousand(
     system, strategy, how
 ):
-    policy = Supervision(strategy, intensity=5, auto_shutdown="all")
+    intensity = 100_000 if how == "after each has failed" else 2
+    policy = Supervision(strategy, intensity=intensity, period=60.0, auto_shutdown="all")
     few = min(cpu_seconds_of_a_life(system, policy, 1000, how) for _ in range(2))
     many = cpu_seconds_of_a_life(system, policy, 10_000, how)
     # Steps that grow with the square would take a hundred times as long.
