@@ -106,6 +106,19 @@ class _Worker:
         """Go on without the place: the turn is finished beside the new holder's."""
 
 
+class _WorkerThread(threading.Thread):
+    """A thread whose name says which actor it is in, for logs and for dumps of all stacks."""
+
+    def __init__(self, worker: _Worker, work: Callable[[_Worker], None], name: str) -> None:
+        self._worker = worker
+        super().__init__(target=work, args=(worker,), name=name, daemon=True)
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # nobody renames it
+        cell = self._worker.cell
+        return super().name if cell is None else f"{super().name} in {cell.path}"
+
+
 class Pool:
     """The dispatcher of sync actors.
 
@@ -227,9 +240,7 @@ class Pool:
     def _new_worker(self) -> _Worker:
         """Start a worker; the caller holds the lock."""
         worker = _Worker(self)
-        thread = threading.Thread(
-            target=self._work, args=(worker,), name=f"{self._name}-worker", daemon=True
-        )
+        thread = _WorkerThread(worker, self._work, f"{self._name}-worker")
         self._workers[worker] = thread
         thread.start()
         return worker

@@ -586,8 +586,9 @@ def test_the_stacks_of_actors_that_wait_for_each_other_can_be_logged(either, cap
     waiting.get(timeout=20)
     stacks = [record.getMessage() for record in caplog.records]
     assert all(stack.startswith("Current state of ") for stack in stacks)
-    for handler in ("asks_the_other", "waits_inside"):
-        assert len([stack for stack in stacks if f"in {handler}\n" in stack]) == 1
+    for handler, cls in (("asks_the_other", "Asks"), ("waits_inside", "Waits")):
+        (stack,) = (stack for stack in stacks if f"in {handler}\n" in stack)
+        assert cls.lower() in stack.splitlines()[0].lower(), "whose it is stands in the first line"
     assert any(stack.startswith("Current state of MainThread") for stack in stacks)
 
 

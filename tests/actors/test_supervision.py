@@ -160,6 +160,22 @@ def test_significant_children_may_take_their_supervisor_along(
     assert decide(policy, specs, ended, "normal", (), 0.0).shut_down is shuts_down
 
 
+@pytest.mark.parametrize(
+    ("auto_shutdown", "restart", "ending", "strategy"),
+    list(
+        itertools.product(("never", "any", "all"), ("transient", "temporary"), ENDINGS, STRATEGIES)
+    ),
+)
+def test_only_a_significant_child_that_stays_away_counts(auto_shutdown, restart, ending, strategy):
+    policy = Supervision(strategy, auto_shutdown=auto_shutdown)
+    stays_away = restart == "temporary" or ending == "normal"
+    for significant in ((), (0,), (1,), (0, 1)):
+        specs = children(restart, "temporary", significant=significant)
+        wanted = {"never": (), "any": ((0,), (0, 1)), "all": ((0,),)}[auto_shutdown]
+        decision = decide(policy, specs, 0, ending, (), 0.0)
+        assert decision.shut_down is (stays_away and significant in wanted)
+
+
 def test_a_significant_child_that_is_restarted_has_not_ended():
     policy = Supervision(auto_shutdown="any")
     specs = children("transient", significant=(0,))

@@ -80,10 +80,15 @@ def journal(plan):
     return plan.journal
 
 
-@pytest.fixture(autouse=True)
-def short_grace(monkeypatch):
-    """What hangs is abandoned at once, in the time of a test."""
-    monkeypatch.setattr("actors._cell._kill.KILL_GRACE", 0.01)
+@pytest.fixture
+def impatient(monkeypatch):
+    """Abandon at once a thread that hangs; what can be cancelled keeps its grace to hear of it."""
+
+    def abandon_at_once(cls=Threaded):
+        if cls is Threaded:
+            monkeypatch.setattr("actors._cell._kill.KILL_GRACE", 0.01)
+
+    return abandon_at_once
 
 
 class Threaded(Actor):
@@ -263,12 +268,14 @@ CASES = [
 
 @pytest.mark.parametrize(("strategy", "restart", "way", "cls"), CASES)
 def test_who_is_restarted_in_which_order_and_what_watchers_hear(
-    system, plan, journal, eventually, strategy, restart, way, cls
+    system, plan, journal, eventually, impatient, strategy, restart, way, cls
 ):
+    if way == "hang":
+        impatient(cls)
     ending, last_hook, reason = WAYS[way]
     if way == "exception in on_start":
         plan.fails_in = "on_start"
-    top = supervised(Supervision(strategy, intensity=5))
+    top = supervised(Supervision(strategy, intensity=5), Team if cls is Threaded else LoopedTeam)
     team = system.spawn(top, team_of(plan, cls, restart=restart), name="team")
     a, b, c = team.ask("children")
     for name in "ac":
@@ -359,7 +366,8 @@ def test_children_start_in_order_and_stop_in_reverse(system, plan, journal, cls)
 
 
 @pytest.mark.parametrize("cls", [Threaded, Looped])
-def test_brutal_kill_does_not_ask(system, plan, journal, cls):
+def test_brutal_kill_does_not_ask(system, plan, journal, impatient, cls):
+    impatient(cls)
     letters = []
     system.events.subscribe(letters.append, DeadLetter)
     team = system.spawn(Team, team_of(plan, cls, shutdown="brutal_kill"))
@@ -369,7 +377,8 @@ def test_brutal_kill_does_not_ask(system, plan, journal, cls):
     b.tell("hang")
     assert plan.entered.wait(20)
     b.tell("never handled")
-    journal.wait_for("a", "on_start")
+    for name in "ac":
+        journal.wait_for(name, "on_start")
     journal.start_over()
     assert team.stop() is True
     last = [] if cls is Threaded else [("b", "on_failure", ActorKilled)]
@@ -379,7 +388,8 @@ def test_brutal_kill_does_not_ask(system, plan, journal, cls):
 
 
 @pytest.mark.parametrize("cls", [Threaded, Looped])
-def test_a_child_that_does_not_stop_in_its_time_is_killed(system, plan, journal, cls):
+def test_a_child_that_does_not_stop_in_its_time_is_killed(system, plan, journal, impatient, cls):
+    impatient(cls)
     team = system.spawn(Team, team_of(plan, cls, shutdown=0.02))
     a, b, c = team.ask("children")
     listener = system.spawn(Listener, [b])
@@ -397,6 +407,8 @@ def test_a_child_with_all_the_time_it_needs_is_waited_for(system, plan, journal)
     a, b, _ = team.ask("children")
     b.tell("hang")
     assert plan.entered.wait(20)
+    for name in "ac":
+        journal.wait_for(name, "on_start")
     journal.start_over()
     stopping = team.stop(block=False)
     journal.wait_for("c", "on_stop")
@@ -411,8 +423,9 @@ def test_a_child_with_all_the_time_it_needs_is_waited_for(system, plan, journal)
 
 @pytest.mark.parametrize("cls", [Team, LoopedTeam])
 def test_a_child_that_hangs_in_its_start_keeps_neither_its_supervisor_nor_its_siblings(
-    system, plan, cls
+    system, plan, impatient, cls
 ):
+    impatient()
     plan.fails_in = "on_start"
     team = system.spawn(cls, team_of(plan, shutdown=0.02))
     a, b, c = team.ask("children")
@@ -424,7 +437,9 @@ def test_a_child_that_hangs_in_its_start_keeps_neither_its_supervisor_nor_its_si
         waiting.get(timeout=20)
 
 
-def test_a_child_that_hangs_in_its_last_hook_is_abandoned(system, plan, journal):
+def test_a_child_that_hangs_in_its_last_hook_is_abandoned(system, plan, journal, impatient):
+    impatient()
+
     class StopsNever(Threaded):
         def on_stop(self):
             super().on_stop()
@@ -771,23 +786,39 @@ def cpu_seconds_of_a_life(system, policy, count, how):
     assert middle.ask("back") == "back"
     assert children[-1].ask("back") == "back"
     assert nursery.ask("count") == count
-    if how == "by themselves":
-        for child in children:
-            child.tell("stop")
-        assert nursery.actor_stopped.wait(60)
-    else:
-        assert nursery.stop(timeout=60) is True
+    match how:
+        case "by themselves":
+            for child in children:
+                child.tell("stop")
+        case "given up":
+            for _ in range(policy.intensity):
+                middle.tell(ValueError("more"))
+        case "after each has failed":
+            for child in children:
+                child.tell(ValueError("each"))
+            for child in children:
+                assert child.ask("back") == "back"
+            nursery.stop(block=False)
+        case _:
+            nursery.stop(block=False)
+    assert nursery.actor_stopped.wait(60)
     assert not any(child.is_alive() for child in children)
     return time.process_time() - began
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["stopped", "by themselves"])
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    ("strategy", "how"),
+    [
+        *itertools.product(STRATEGIES, ("stopped", "by themselves", "given up")),
+        ("one_for_one", "after each has failed"),
+    ],
+)
 def test_ten_thousand_children_of_one_actor_take_ten_times_as_long_as_a_thousand(
     system, strategy, how
 ):
-    policy = Supervision(strategy, intensity=5, auto_shutdown="all")
+    intensity = 100_000 if how == "after each has failed" else 2
+    policy = Supervision(strategy, intensity=intensity, period=60.0, auto_shutdown="all")
     few = min(cpu_seconds_of_a_life(system, policy, 1000, how) for _ in range(2))
     many = cpu_seconds_of_a_life(system, policy, 10_000, how)
     # Steps that grow with the square would take a hundred times as long.
