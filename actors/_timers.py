@@ -17,6 +17,9 @@ from actors._clock import Clock
 
 __all__ = ["ScheduledCall", "ThreadTimers", "Timers"]
 
+LEAST_SWEPT = 1000
+"""Scheduled calls from which on it is looked whether some were cancelled."""
+
 
 class ScheduledCall:
     """A call that is due at a point in time, unless it is cancelled before."""
@@ -67,6 +70,7 @@ class ThreadTimers:
         # instant in the order they were made.
         self._heap: list[tuple[float, int, ScheduledCall]] = []
         self._order = itertools.count()
+        self._sweep_at = LEAST_SWEPT
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -77,6 +81,8 @@ class ThreadTimers:
         with self._changed:
             if self._closed:
                 return scheduled
+            if len(self._heap) >= self._sweep_at:
+                self._sweep()
             heapq.heappush(self._heap, (scheduled.when, next(self._order), scheduled))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -84,6 +90,16 @@ class ThreadTimers:
             elif self._heap[0][2] is scheduled:
                 self._changed.notify()
         return scheduled
+
+    def _sweep(self) -> None:
+        """Let go of what was cancelled; else a timer of an hour would be kept for an hour.
+
+        Done when as many calls again have come as there were after the last time, so that each
+        call pays for a step or two.
+        """
+        self._heap = [entry for entry in self._heap if not entry[2].cancelled]
+        heapq.heapify(self._heap)
+        self._sweep_at = max(LEAST_SWEPT, 2 * len(self._heap))
 
     def _run(self) -> None:
         while (scheduled := self._next()) is not None:

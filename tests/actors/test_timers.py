@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 from actors import SystemClock
-from actors._timers import ScheduledCall, ThreadTimers
+from actors._timers import LEAST_SWEPT, ScheduledCall, ThreadTimers
 
 
 def timers():
@@ -106,3 +106,13 @@ def test_a_call_may_close_the_timers_and_join_them():
 
     under_test.call_later(0, end)
     assert done.wait(20)
+
+
+def test_cancelled_calls_are_let_go_long_before_they_are_due():
+    under_test = timers()
+    kept = [under_test.call_later(3600, lambda: None) for _ in range(10)]
+    for _ in range(20 * LEAST_SWEPT):
+        under_test.call_later(3600, lambda: None).cancel()
+    assert len(under_test._heap) <= LEAST_SWEPT
+    assert {entry[2] for entry in under_test._heap} >= set(kept)
+    under_test.close()
