@@ -58,6 +58,9 @@ class Runner(Protocol):
 class Driver(Protocol):
     """A task that takes turns on an event loop, likewise."""
 
+    context: Context
+    """Its own, in which there is nothing but the actor that is executing."""
+
     def next(self, cell: Any, handled: int, /) -> Any:
         """Note the end of a turn of `cell`; return whose turn is next, or None to stop."""
 
@@ -123,8 +126,8 @@ class Cell(Killable):
         """
         cell: Any = self
         take = runner.take
-        # Invariant: empty at the end of a turn, or the runner gets a new one. A context for each
-        # message that brings none would cost a tenth of it, and to look after each a fortieth.
+        # Invariant: empty after a request and after a turn, or the runner gets a new one. A context
+        # for each told message that brings none would cost a tenth of it, to look a fortieth.
         context = runner.context
         while True:
             left = THROUGHPUT
@@ -153,7 +156,7 @@ class Cell(Killable):
                         break
                     if type(item) in SPECIAL:
                         unhandled += 1 - cell._run_special(item)
-                        if until is not None and until._state:
+                        if context or (until is not None and until._state):
                             unhandled += left
                             left = 0
                         continue
@@ -191,6 +194,7 @@ class Cell(Killable):
     async def run_async(self, driver: Driver) -> None:
         """Take a turn on the event loop, and then those of the actors that the driver has ready."""
         cell: Any = self
+        context = driver.context
         while True:
             left = THROUGHPUT
             unhandled = 0
@@ -216,6 +220,9 @@ class Cell(Killable):
                         break
                     if type(item) in SPECIAL:
                         unhandled += 1 - await cell._run_special_async(item)
+                        if len(context) > 1:
+                            unhandled += left
+                            left = 0
                         continue
                     cell.item = item
                     cell.began = None

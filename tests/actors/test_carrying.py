@@ -242,6 +242,18 @@ def test_what_a_handler_sets_is_not_seen_by_the_next_messages(system, ref):
         assert other.request(who).get(timeout=20) == "nobody"
 
 
+@pytest.mark.parametrize("kind", [Call, CallOnLoop, CallAtOnce])
+def test_what_the_handler_of_a_request_sets_is_not_seen_within_its_turn_either(system, kind):
+    entered, gate = threading.Event(), threading.Event()
+    ref = system.spawn(kind)
+    ref.tell(lambda: (entered.set(), gate.wait(20)))
+    assert entered.wait(20)
+    bare = contextvars.Context()
+    futures = [bare.run(ref.request, lambda: set_user("a handler's")) for _ in range(9)]
+    gate.set()
+    assert [future.get(timeout=20) for future in futures] == ["nobody"] * 9
+
+
 def test_what_a_thread_of_an_asker_runs_for_others_has_no_part_in_its_variables(system):
     entered, gate, seen = threading.Event(), threading.Event(), []
     call = system.spawn(Call)
@@ -390,8 +402,8 @@ async def test_patterns_agents_and_buses_hand_them_on():
     assert seen == [("thread", "ada"), ("loop", "ada"), ("bus", "ada")]
 
 
-def test_bare_messages_to_one_actor_may_share_what_its_handler_sets_within_a_turn(system, settled):
-    """The price of bare messages: a context for each would cost it a tenth."""
+def test_bare_tells_to_one_actor_may_share_what_its_handler_sets_within_a_turn(system, settled):
+    """The price of bare tells: a context for each would cost it a tenth."""
     entered, gate, seen = threading.Event(), threading.Event(), []
     call, other = system.spawn(Call), system.spawn(Call)
     call.tell(lambda: (entered.set(), gate.wait(20)))

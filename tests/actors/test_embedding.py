@@ -259,13 +259,13 @@ def test_the_thread_pool_example_serves_many_clients_at_once():
 
 
 @pytest.fixture
-def kernel():
-    """A client of a real kernel in a process of its own."""
+def kernel(tmp_path, monkeypatch):
+    """A client of a real kernel in a process of its own, which leaves nothing in the home."""
     manager = pytest.importorskip("jupyter_client.manager")
-    kernel, client = manager.start_new_kernel(
-        kernel_name="python3",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-    )
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
+    kernel, client = manager.start_new_kernel(kernel_name="python3")
     yield client
     client.stop_channels()
     kernel.shutdown_kernel(now=True)

@@ -50,7 +50,9 @@ def shown(error):
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__
     ]
-    return [frame.line for frame in frames], error.__notes__
+    # In development mode there are more.
+    notes = [note for note in error.__notes__ if not note.startswith("requested of")]
+    return [frame.line for frame in frames], notes
 
 
 @pytest.fixture(params=[Shelf, AsyncShelf])
