@@ -49,7 +49,7 @@ class Life(Duties):
             if self.children is not None:
                 self.children.stop_all()
             self._settle_debts()
-            self._die()
+            self._die(entered=False)
             raise
         # Made known when the instance is there, and before it runs: nobody hears of the end first.
         system = self.system
@@ -260,7 +260,7 @@ class Life(Duties):
         ending: Ending = "failure" if isinstance(self.reason, BaseException) else "normal"
         self.siblings.report(self, ending, self.reason)
 
-    def _die(self) -> None:
+    def _die(self, *, entered: bool = True) -> None:
         """Be dead: the last thing that happens to a cell, once, whoever comes first."""
         if not self.permit.pop(1, 0):
             return
@@ -279,7 +279,8 @@ class Life(Duties):
         if system.events.heard:
             system.publish(ActorStopped(self.ref, self.path, reason))
         system.cell_ended()
-        self.leave()
+        if entered:
+            self.leave()
         self.siblings.ended(self)
         for future in self.stops:
             future._resolve(1, True)

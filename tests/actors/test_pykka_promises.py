@@ -494,6 +494,18 @@ def test_the_life_of_an_actor_is_logged_for_debugging(does, logged):
     ]
 
 
+def test_an_actor_that_was_never_there_is_not_logged(either, caplog):
+    class Broken(either):
+        def __init__(self):
+            super().__init__()
+            raise OSError
+
+    caplog.set_level(logging.DEBUG, "pykka")
+    with pytest.raises(OSError):
+        Broken.start()
+    assert [record for record in caplog.records if "Broken" in record.getMessage()] == []
+
+
 def test_an_unexpected_message_is_a_warning(does, logged):
     ref = does.start()
     assert ref.ask({"unknown": 1}) is None
@@ -561,6 +573,7 @@ def test_nothing_is_written_unless_a_program_wants_it(either, capfd, notes):
 # -- debugging -------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal")
 def test_the_stacks_of_actors_that_wait_for_each_other_can_be_logged(either, caplog):
     """As a signal handler, as the documentation has it, on the main thread."""
     entered, release = threading.Event(), threading.Event()
