@@ -109,7 +109,7 @@ class Children:
         self._on_empty = on_empty
         # Invariant: everything below changes under _lock only, and nothing is posted, called or
         # scheduled while it is held.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._members: dict[Key, Any] = {}  # in start order
         self._next = 0
         self._closing: bool = False
@@ -173,7 +173,7 @@ class Children:
 
     def renew_lock(self) -> None:
         """Have a lock that nobody holds, in a process that was forked with one that is held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._members)

@@ -98,7 +98,7 @@ class ActorSystem(Reports):
         self._born = Tally()
         self._ended = Tally()
         self._pool = Pool(self.name, self._inline.add)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # Invariant: the fields below change under _lock.
         self._loop: LoopDispatcher | None = None
         self._loop_thread: LoopThread | None = None
@@ -441,7 +441,7 @@ class ActorSystem(Reports):
         def refuse(*_: Any) -> Any:
             raise ForkedSystem(self.name)
 
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pool.submit = refuse
         if self._loop is not None:
             self._loop.submit = refuse

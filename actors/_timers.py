@@ -64,7 +64,7 @@ class ThreadTimers:
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
         self._name = name
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(threading.RLock())
         # Invariant: a heap by (when, order), guarded by _changed; `order` keeps calls of the same
         # instant in the order they were made.
         self._heap: list[tuple[float, int, ScheduledCall]] = []
@@ -96,7 +96,10 @@ class ThreadTimers:
         Done when as many calls again have come as there were after the last time, so that each
         call pays for a step or two.
         """
-        self._heap = [entry for entry in self._heap if not entry[2].cancelled]
+        # A finalizer that comes in between adds to the new list.
+        entries: list[tuple[float, int, ScheduledCall]] = []
+        entries, self._heap = self._heap, entries
+        self._heap.extend([entry for entry in entries if not entry[2].cancelled])
         heapq.heapify(self._heap)
         self._sweep_at = max(LEAST_SWEPT, 2 * len(self._heap))
 

@@ -17,8 +17,11 @@ SCRIPT = Path(__file__).parent / "soak.py"
 def test_a_long_life_leaves_no_memory_thread_task_descriptor_or_reference_behind():
     # So short a run has warmed up late; the whole one tolerates 2 %.
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--messages", "300000", "--spawns", "8000", "--restarts", "800"]
-        + ["--drift", "0.04"],
+        [
+            sys.executable,
+            SCRIPT,
+            *("--messages", "300000", "--spawns", "8000", "--restarts", "800", "--drift", "0.04"),
+        ],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
