@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -390,7 +391,12 @@ class ActorSystem(Reports):
     def _join(self, seconds: float) -> None:
         """Wait for the threads, which have nothing left to do."""
         self.timers.join(seconds)
-        for path in self._pool.join(0.1 if self._abandoned else seconds):
+        # Those of abandoned actors may never come back.
+        limit = 0.1 if self._abandoned else seconds
+        until = time.monotonic() + limit
+        for pinned in list(self._pinned):
+            pinned.join(max(0.0, until - time.monotonic()))
+        for path in self._pool.join(limit):
             logger.warning("a thread is left behind in the handler of {}", path)
         if self._loop_thread is not None:
             self._loop_thread.join(seconds)

@@ -18,6 +18,7 @@ import pytest
 from actors import (
     Actor,
     ActorDeadError,
+    ActorKilled,
     ActorSystem,
     Bounded,
     CallboardError,
@@ -323,6 +324,23 @@ def test_an_abandoned_handler_that_goes_on_spawning_leaves_no_child_behind(syste
         eventually(lambda: system.stats().actors == 3, "only those that were restarted are left")
     finally:
         sys.setswitchinterval(before)
+
+
+def test_a_handler_that_returns_just_when_it_is_abandoned_does_not_end_its_thread(system, settled):
+    ref = system.spawn(ChildSpec(Echo, dispatcher="pinned"))
+    assert ref.ask("hello") == "hello"
+    cell = ref._cell
+
+    def operation(cell):
+        # The turn has found the kill, and the actor alive; now the timer's thread abandons it.
+        reason = ActorKilled("it was killed")
+        cell._succeed()
+        return cell._wind_down(reason, "report")
+
+    cell.post(operation)
+    ref.tell("to whoever is there now")
+    assert ref.ask("hello") == "hello"
+    assert settled(system).dead == 0
 
 
 # -- code that runs in the middle of the runtime's own: finalizers and signal handlers ------------
