@@ -122,7 +122,7 @@ class Children:
         self._on_empty = on_empty
         # Invariant: everything below changes under _lock only, and nothing is posted, called or
         # scheduled while it is held.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._members: dict[Key, Any] = {}  # in start order
         self._significant = 0  # how many of them are, and have not ended
         self._ending: set[Key] = set()  # those that are and have ended, until they are dead
@@ -189,13 +189,13 @@ class Children:
             return list(self._members.values())
 
     @property
-    def locked(self) -> bool:
-        """Whether somebody holds the lock at the moment."""
-        return self._lock.locked()
+    def interrupted(self) -> bool:
+        """Whether this very thread is in the middle of a change: this is a signal handler."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]  # as in Condition
 
     def renew_lock(self) -> None:
         """Have a lock that nobody holds, in a process that was forked with one that is held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._members)

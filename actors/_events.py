@@ -37,7 +37,7 @@ class Events:
     """What `system.events` is."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # Invariant: replaced as a whole under _lock, so publishers read it without one.
         self._subscriptions: tuple[Subscription, ...] = ()
         # Whether anybody is subscribed; if not, there is no need to make an event.
@@ -96,7 +96,7 @@ class DeadLetterReport:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._logged = 0
         self._unlogged = 0
         self._since = clock.monotonic()

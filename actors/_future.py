@@ -61,14 +61,18 @@ class Requestee(Protocol):
         """Return the time on the system's monotonic clock."""
 
 
-_listening = threading.Lock()
-"""Held for some instructions, by all futures alike."""
+_listening = threading.RLock()
+"""Held for some instructions, by all futures alike.
+
+As all locks of the runtime that are held while Python code runs, it may be taken again by the
+thread that has it: a finalizer or signal handler may come in between, and use the runtime.
+"""
 
 
 def renew_future_lock() -> None:
     """Have a lock that nobody holds, in a process that was forked with one that is held."""
     global _listening  # noqa: PLW0603 - the one lock of this module
-    _listening = threading.Lock()
+    _listening = threading.RLock()
 
 
 class Future(pykka.Future[T], Generic[T]):
@@ -208,8 +212,14 @@ class Future(pykka.Future[T], Generic[T]):
             if not self.done():
                 return True
             # It was answered meanwhile, by somebody who may not have seen the callback.
-            self._callbacks.remove(callback)
+            return not self._withdraw(callback)
+
+    def _withdraw(self, callback: Callable[[Future[T]], object]) -> bool:
+        """Take a callback out; tell False if it was called, by a finalizer of this very thread."""
+        if self._callbacks is None:
             return False
+        self._callbacks.remove(callback)
+        return True
 
     def _drop_waiter(self, callback: Callable[[Future[T]], object]) -> bool:
         """Take out the callback of one who waited; tell whether nobody else waits.

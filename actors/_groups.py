@@ -20,7 +20,7 @@ class Groups:
 
     def __init__(self, system: Any) -> None:
         self._system = system
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # Invariant: both change together under _lock, and no group is without members.
         self._members: dict[str, dict[ActorRef[Any], None]] = {}  # in the order they joined
         self._groups_of: dict[ActorRef[Any], set[str]] = {}

@@ -41,7 +41,6 @@ __all__ = [
     "Overflow",
     "Tally",
     "Unbounded",
-    "opening_control",
     "renew_mailbox_locks",
 ]
 
@@ -151,7 +150,7 @@ class _Bounds:
         self.overflow = options.overflow
         # Invariant: appends to the user lane of a bounded mailbox happen under this lock, so its
         # length never passes the capacity; the reader only makes it shorter.
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         # Invariant: changes under `lock`; first come, first in. Who registers here looks at the
         # queue once more afterwards; who makes room looks here afterwards.
         self.waiting: deque[_Waiting] = deque()
@@ -369,15 +368,10 @@ class Mailbox:
         raise NotImplementedError
 
 
-_open_control_lock = threading.Lock()
-
-
-def opening_control() -> bool:
-    """Tell whether somebody is making a control lane at the moment."""
-    return _open_control_lock.locked()
+_open_control_lock = threading.RLock()
 
 
 def renew_mailbox_locks() -> None:
     """Have locks that nobody holds, in a process that was forked with some that are held."""
     global _open_control_lock  # noqa: PLW0603 - the one lock of this module
-    _open_control_lock = threading.Lock()
+    _open_control_lock = threading.RLock()

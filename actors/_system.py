@@ -13,6 +13,7 @@ import itertools
 import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -30,7 +31,7 @@ from actors._dispatch._pool import Pool
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
 from actors._future import Future, _get_running_loop
 from actors._groups import Groups
-from actors._mailbox import Dispatcher, Tally, opening_control
+from actors._mailbox import Dispatcher, Tally
 from actors._messages import (
     Health,
     ShutdownReport,
@@ -104,7 +105,7 @@ class ActorSystem(Reports):
         self._ended = Tally()
         self._pool = Pool(self.name, self._inline.add)
         self.groups = Groups(self)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # Invariant: the fields below change under _lock.
         self._loop: LoopDispatcher | None = None
         self._loop_thread: LoopThread | None = None
@@ -359,20 +360,16 @@ class ActorSystem(Reports):
         self._began_stopping = self.clock.monotonic()
         self._stopping = self._stopped
         self.drains = drain
+        assert self._user.children is not None
         if self._forked:
             self._stopped.try_set(ShutdownReport(0, (), 0.0))
-        elif self._would_wait():
-            # Perhaps for this very thread, if this is a signal handler that interrupted the holder
-            # of a lock; so elsewhere (and not by `Thread.start`, which takes a lock as well).
+        elif self._user.children.interrupted or self.timers.interrupted:
+            # By this call, from a signal handler or a finalizer. The change has to be finished
+            # first, so the rest is done elsewhere (not by `Thread.start`, which takes a lock).
             _thread.start_new_thread(self._stop_users, ())
         else:
             self._stop_users()
         return self._stopped
-
-    def _would_wait(self) -> bool:
-        """Tell whether somebody holds a lock that is taken to stop the first actor."""
-        assert self._user.children is not None
-        return self._user.children.locked or self.timers.locked or opening_control()
 
     def _stop_users(self) -> None:
         assert self._user.children is not None
@@ -413,7 +410,12 @@ class ActorSystem(Reports):
     def _join(self, seconds: float) -> None:
         """Wait for the threads, which have nothing left to do."""
         self.timers.join(seconds)
-        for path in self._pool.join(0.1 if self._abandoned else seconds):
+        # Those of abandoned actors may never come back.
+        limit = 0.1 if self._abandoned else seconds
+        until = time.monotonic() + limit
+        for pinned in list(self._pinned):
+            pinned.join(max(0.0, until - time.monotonic()))
+        for path in self._pool.join(limit):
             logger.warning("a thread is left behind in the handler of {}", path)
         if self._loop_thread is not None:
             self._loop_thread.join(seconds)
@@ -471,7 +473,7 @@ class ActorSystem(Reports):
                 future._callbacks = None  # for the parent, whose loops and threads are not here
                 future._fail(ForkedSystem(self.name))
 
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pool.submit = refuse
         if self._loop is not None:
             self._loop.submit = refuse

@@ -64,8 +64,7 @@ class ThreadTimers:
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
         self._name = name
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(threading.RLock())
         # Invariant: a heap by (when, order), guarded by _changed; `order` keeps calls of the same
         # instant in the order they were made.
         self._heap: list[tuple[float, int, ScheduledCall]] = []
@@ -97,7 +96,10 @@ class ThreadTimers:
         Done when as many calls again have come as there were after the last time, so that each
         call pays for a step or two.
         """
-        self._heap = [entry for entry in self._heap if not entry[2].cancelled]
+        # A finalizer that comes in between adds to the new list.
+        entries: list[tuple[float, int, ScheduledCall]] = []
+        entries, self._heap = self._heap, entries
+        self._heap.extend([entry for entry in entries if not entry[2].cancelled])
         heapq.heapify(self._heap)
         self._sweep_at = max(LEAST_SWEPT, 2 * len(self._heap))
 
@@ -130,9 +132,9 @@ class ThreadTimers:
         return int(self._thread is not None and self._thread.is_alive())
 
     @property
-    def locked(self) -> bool:
-        """Whether somebody holds the lock at the moment."""
-        return self._lock.locked()
+    def interrupted(self) -> bool:
+        """Whether this very thread is in the middle of a change: this is a signal handler."""
+        return bool(self._changed._is_owned())  # type: ignore[attr-defined]  # as Condition's own
 
     def close(self) -> None:
         """Forget what is scheduled and let the thread end."""

@@ -81,6 +81,9 @@ class Killable(Life):
             self._die()
         else:
             self._succeed()
+        # It has nothing left to do, but a thread of its own that had just come back from the
+        # handler, and saw it alive, has to learn that it was the last turn.
+        self.dispatcher.submit(self)
 
     def _still_ends(self, order: KillOrder) -> bool:
         """Tell whether the instance that the order ended is still in its last hook."""

@@ -198,7 +198,10 @@ class Life(Duties):
 
     def _wind_down(self, reason: Any, then: str) -> Step:
         """End the instance: the children first, in reverse order, then the hook."""
-        self.state = advance(self.state, _STOPPING if then == "die" else State.RESTARTING)
+        state = self.state
+        if state >= _STOPPING:
+            return None  # abandoned, just when its handler came back after all
+        self.state = advance(state, _STOPPING if then == "die" else State.RESTARTING)
         self.then = then
         self.reason = reason
         self.suspended = True
@@ -399,7 +402,10 @@ class Life(Duties):
     def _give_up(self) -> None:
         """Die instead of waiting for a restart."""
         ended = self.instance is None
-        self.state = advance(self.state, _STOPPING)
+        state = self.state
+        if state >= _STOPPING:
+            return  # likewise
+        self.state = advance(state, _STOPPING)
         self.then = "die"
         if ended:
             self._die()

@@ -59,7 +59,7 @@ class _Locks:
 
     def __init__(self) -> None:
         # Invariant: what is made late (extras, urn) is made under it.
-        self.late = threading.Lock()
+        self.late = threading.RLock()
 
 
 LOCKS = _Locks()
@@ -67,7 +67,7 @@ LOCKS = _Locks()
 
 def renew_locks() -> None:
     """Have locks that nobody holds, in a process that was forked with some that are held."""
-    LOCKS.late = threading.Lock()
+    LOCKS.late = threading.RLock()
     renew_mailbox_locks()
     renew_future_lock()
 

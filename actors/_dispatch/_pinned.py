@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
+from loguru import logger
+
 from actors._executing import frames_from, local
 
 __all__ = ["Pinned"]
@@ -41,7 +43,10 @@ class Pinned:
         local.worker = self
         while True:
             cell = self._turns.get()
-            self._handled(cell.run())
+            try:
+                self._handled(cell.run())
+            except BaseException:  # noqa: BLE001 - as on the pool
+                logger.exception("the runtime failed in a turn of {}", cell)
             if cell.closed:
                 return
 
@@ -52,6 +57,12 @@ class Pinned:
     def _frames(self) -> list[FrameType]:
         thread = self._thread.ident if self._thread is not None else None
         return frames_from(sys._current_frames().get(thread or 0))
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread to end; called from the thread itself, return at once."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
 
     def before_block(self) -> None:
         """Nobody else waits for this thread."""

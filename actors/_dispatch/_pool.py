@@ -134,7 +134,7 @@ class Pool:
         self._name = name
         self._handled_inline = handled_inline
         self.ready: SimpleQueue[Any] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # Invariant: all below changes under _lock. There is one holder once the pool has started,
         # and only the holder waits for `ready`; helpers (see _watch) take what is there.
         self._holder: _Worker | None = None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import signal
 import sys
 import threading
 import time
@@ -16,9 +18,12 @@ import pytest
 from actors import (
     Actor,
     ActorDeadError,
+    ActorKilled,
     ActorSystem,
+    Bounded,
     CallboardError,
     ChildSpec,
+    MailboxFull,
     Supervision,
     SystemStopped,
 )
@@ -320,3 +325,106 @@ def test_an_abandoned_handler_that_goes_on_spawning_leaves_no_child_behind(syste
         eventually(lambda: system.stats().actors == 3, "only those that were restarted are left")
     finally:
         sys.setswitchinterval(before)
+
+
+def test_a_handler_that_returns_just_when_it_is_abandoned_does_not_end_its_thread(system, settled):
+    ref = system.spawn(ChildSpec(Echo, dispatcher="pinned"))
+    assert ref.ask("hello") == "hello"
+    cell = ref._cell
+
+    def operation(cell):
+        # The turn has found the kill, and the actor alive; now the timer's thread abandons it.
+        reason = ActorKilled("it was killed")
+        cell._succeed()
+        return cell._wind_down(reason, "report")
+
+    cell.post(operation)
+    ref.tell("to whoever is there now")
+    assert ref.ask("hello") == "hello"
+    assert settled(system).dead == 0
+
+
+# -- code that runs in the middle of the runtime's own: finalizers and signal handlers ------------
+
+
+class Reach:
+    """Everything that one may do from anywhere without waiting."""
+
+    def __init__(self, system):
+        self.system = system
+        self.spawned = 0
+        self.room = system.spawn(ChildSpec(Echo, mailbox=Bounded(1, "drop_old")))
+        self.full = system.spawn(ChildSpec(Echo, mailbox=Bounded(1, "reject")))
+
+    def everywhere(self):
+        self.spawned += 1
+        system = self.system
+        ref = system.spawn(ChildSpec(Echo, restart="temporary"))
+        ref.tell("hello")
+        future = ref.request("hello", timeout=60)
+        future.add_done_callback(lambda _: None)
+        future.cancel()
+        self.room.tell("hello")
+        with contextlib.suppress(MailboxFull):
+            self.full.tell("hello")
+        ref.actor_urn  # noqa: B018
+        subscription = system.events.subscribe(lambda _: None)
+        subscription.cancel()
+        if self.spawned % 2:
+            ref.kill()
+        else:
+            ref.stop(block=False)
+        system.tree()
+        system.stats()
+
+    def work(self, times):
+        for _ in range(times):
+            self.everywhere()
+
+
+def test_a_finalizer_may_use_the_runtime_whenever_the_garbage_collector_comes(system, settled):
+    reach = Reach(system)
+    done = threading.Event()
+    me = []
+
+    def collected(phase, _):
+        if phase == "start" and threading.get_ident() in me:
+            reach.everywhere()
+
+    def work():
+        me.append(threading.get_ident())
+        reach.work(60)
+        done.set()
+
+    before = gc.get_threshold()
+    gc.callbacks.append(collected)
+    gc.set_threshold(3, 1, 1)
+    try:
+        threading.Thread(target=work, daemon=True).start()
+        assert done.wait(20), "a finalizer waits for a lock that its own thread holds"
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(collected)
+    settled(system)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no such timer here")
+def test_a_signal_handler_may_use_the_runtime_whenever_the_signal_comes(system, settled):
+    reach = Reach(system)
+    calls = []
+
+    def handle(*_):
+        if not calls or calls[-1] == "done":
+            calls.append("begun")
+            reach.everywhere()
+            calls[-1] = "done"
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+    try:
+        reach.work(1000)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(calls) > 10
+    settled(system)
