@@ -330,6 +330,9 @@ def as_spec(
         spec = ChildSpec(what, args, kwargs, name)
     if not issubclass(spec.cls, Actor):
         raise InvalidOption("spawn", spec.cls, "a class derived from actors.Actor")
+    supervision: object = spec.cls.supervision
+    if not isinstance(supervision, Supervision):
+        raise InvalidOption("supervision", supervision, "a Supervision(...)")
     if "_is_async" not in spec.cls.__dict__:
         spec.cls._is_async = _has_async_hooks(spec.cls)
     for mailbox in (spec.mailbox, spec.cls.mailbox):

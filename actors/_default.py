@@ -14,7 +14,7 @@ from typing import Any
 from actors._actor import Actor
 from actors._executing import CELL, local
 from actors._ref import ActorRef
-from actors._system import ActorSystem
+from actors._system import JOIN_SECONDS, ActorSystem, running_systems
 
 __all__ = ["current_actor", "default_system"]
 
@@ -50,9 +50,12 @@ Actor._start_in_default_system = staticmethod(_start_in_default_system)
 
 
 @atexit.register
-def _stop_default_system() -> None:
-    if _default is not None and not _default._forked:
-        _default.__exit__(None)
+def _stop_systems() -> None:
+    """Stop what still runs, whoever started it, so that last hooks run and are not torn apart."""
+    ends = [(system, system.shutdown()) for system in running_systems()]
+    for system, ended in ends:
+        ended.get()
+        system._join(JOIN_SECONDS)
 
 
 def _after_fork() -> None:

@@ -497,9 +497,11 @@ def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
 
 def annotate(error: BaseException, note: str) -> None:
     """Add a note to an exception, once; one that is raised for ever takes no more than 20."""
-    notes = getattr(error, "__notes__", ())
-    if note not in notes and len(notes) < 20:
-        error.add_note(note)
+    # Some take none: a frozen dataclass, one with slots or a property of that name.
+    with contextlib.suppress(Exception):
+        notes = getattr(error, "__notes__", ())
+        if note not in notes and len(notes) < 20:
+            error.add_note(note)
 
 
 def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None) -> list[T]:

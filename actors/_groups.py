@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from actors._errors import ActorDeadError, ForeignRef, InvalidOption
+from actors._errors import ActorDeadError, ForeignRef, InvalidOption, MailboxFull
 from actors._ref import ActorRef
 
 __all__ = ["Groups"]
@@ -89,7 +89,7 @@ class Groups:
         for ref in self.members(group):
             try:
                 ref.tell(message)
-            except ActorDeadError:
-                continue
+            except (ActorDeadError, MailboxFull):
+                continue  # and so is in the count of those who did not take it
             told += 1
         return told

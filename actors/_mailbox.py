@@ -287,13 +287,13 @@ class Mailbox:
 
     def _get_in_line(self, bounds: _Bounds, item: Any, future: Any) -> _Waiting:
         """Register a message that waits for room; the caller holds the lock."""
+        # The sender of a request has its future to wait for, with the timeout it was given.
         room = None
-        if _get_running_loop() is None:
+        if future is None:
+            if _get_running_loop() is not None:
+                raise WouldBlockLoop("telling something to a full mailbox", "await a request")
             room = threading.Lock()
             room.acquire()
-        elif future is None:
-            raise WouldBlockLoop("telling something to a full mailbox", "await a request")
-        # On a loop the sender of a request has its future to wait for, which needs no thread.
         waiting = _Waiting(self, item, room)
         bounds.waiting.append(waiting)
         return waiting

@@ -46,7 +46,7 @@ from actors._timers import ThreadTimers
 from actors._tree import Root, all_below, find_below, living, node_of
 from actors._watchdog import Watchdog
 
-__all__ = ["ActorSystem"]
+__all__ = ["JOIN_SECONDS", "ActorSystem", "running_systems"]
 
 A = TypeVar("A", bound=Actor)
 
@@ -63,6 +63,15 @@ HELD_UP_SECONDS = 5.0
 
 JOIN_SECONDS = 2.0
 """How long the end of a `with` block waits for threads whose work is over."""
+
+
+class _Ending(Future[ShutdownReport]):
+    """The report of a shutdown; who does not wait for it any more takes it from nobody else."""
+
+    __slots__ = ()
+
+    def cancel(self) -> bool:
+        return False
 
 
 class ActorSystem(Reports):
@@ -95,6 +104,9 @@ class ActorSystem(Reports):
     ) -> None:
         if name is not None and (not isinstance(name, str) or not name):
             raise InvalidOption("name", name, "a non-empty string")
+        policy: object = supervision
+        if policy is not None and not isinstance(policy, Supervision):
+            raise InvalidOption("supervision", policy, "a Supervision(...), or None")
         super().__init__(clock or SystemClock(), flight_recorder)
         self.name = name or f"system-{next(_names)}"
         self.failure: BaseException | None = None
@@ -113,7 +125,7 @@ class ActorSystem(Reports):
         self._pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
         # Invariant: as a mailbox's permit; whoever takes it begins the shutdown.
         self._stop_permit = {0: 1}
-        self._stopped: Future[ShutdownReport] = Future()
+        self._stopped: Future[ShutdownReport] = _Ending()
         # Invariant: not None from the beginning of the shutdown on.
         self._stopping: Future[ShutdownReport] | None = None
         self._began_stopping = 0.0
@@ -490,6 +502,11 @@ class ActorSystem(Reports):
                     give_up(item[1] if type(item) is tuple else None)
                 for owed in () if cell.extras is None else tuple(cell.extras.owed):
                     give_up(owed)
+
+
+def running_systems() -> list[ActorSystem]:
+    """Return the systems of this process that nobody has shut down."""
+    return [s for s in list(_all_systems) if s._stopping is None and not s._forked]
 
 
 async def _settled(future: Future[Any]) -> None:

@@ -123,7 +123,7 @@ class ThreadTimers:
                     if not scheduled.cancelled:
                         return scheduled
                 else:
-                    self._changed.wait(left)
+                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
             return None
 
     @property

@@ -315,8 +315,8 @@ class CellState(Mailbox):
         name = coroutine.__qualname__
         coroutine.close()
         return UnexpectedCoroutine(
-            f"{self.path} runs on a thread, but its handler returned the coroutine {name!r} which "
-            "nothing awaits there; make on_receive `async def` and await it"
+            f"a handler of {self.path} returned the coroutine {name!r}, which nothing awaits; "
+            "make on_receive `async def` and await it there"
         )
 
     async def _finish_hook(self, result: Any) -> None:

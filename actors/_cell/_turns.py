@@ -17,7 +17,7 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._cell._kill import Killable
 from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
-from actors._context import enter
+from actors._context import context_to_carry, enter
 from actors._errors import ActorDeadError, DeadlineExceeded
 from actors._future import Future, annotate
 from actors._mailbox import HIGH_WATER
@@ -229,7 +229,9 @@ class Cell(Killable):
                     try:
                         result = receive(item)
                         if type(result) is CoroutineType:
-                            await result
+                            result = await result
+                            if type(result) is CoroutineType:
+                                raise cell._unexpected(result)  # noqa: TRY301 - likewise
                     except BaseException as error:  # noqa: BLE001 - likewise
                         unhandled += 1
                         cell._dead_letter(item, "failed")
@@ -249,6 +251,17 @@ class Cell(Killable):
             cell = driver.next(cell, handled)
             if cell is None:
                 return
+
+    def wreck(self, error: BaseException) -> None:
+        """Fail after the runtime failed in a turn, which would leave the actor stuck for good."""
+        asked, self.asked = self.asked, None
+        if isinstance(asked, Future):
+            answer = ActorDeadError(f"{self.path} could not go on with the request")
+            answer.__cause__ = error
+            asked._fail(answer)
+        self.attending = False
+        self.post_first(Cell._op_escalate, error)
+        self._end_turn()
 
     def _end_turn(self) -> None:
         """Let the next one have the permit, and see to what is there by now."""
@@ -343,20 +356,19 @@ class Cell(Killable):
         except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
             outcome = self._not_handled(message, future, error)
             handled: int = complete(outcome) if context is None else context.run(complete, outcome)
-            return handled
         else:
             if future is not None and self.asked is future:
                 self._answer(future, result)
-            return 1
-        finally:
-            self.asked = None
+            handled = 1
+        self.asked = None  # where nothing failed but the handler; see wreck
+        return handled
 
     def enqueue(self, message: Any) -> Future[Any]:
-        """Queue a request as `ActorRef.request` does, for a caller that holds `active`."""
+        """Queue a request as `ActorRef.request` does, for a caller that holds the permit."""
         future: Future[Any] = Future()
         future._requestee = self
         self.count_sent()
-        self.queue.append((message, future, None))
+        self.queue.append((message, future, context_to_carry()))
         return future
 
     def answer(self, message: Any, asker: CellState | None) -> Any:
@@ -425,20 +437,20 @@ class Cell(Killable):
                 result = context.run(self._invoke, message)
                 if type(result) is CoroutineType:
                     result = await _within(context, result)
+            if type(result) is CoroutineType:
+                raise self._unexpected(result)  # noqa: TRY301 - likewise
         except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
             outcome = self._not_handled(message, future, error)
-            if context is None:
-                return await outcome
-            handled: int = await _within(context, outcome)
-            return handled
+            handled: int = await (outcome if context is None else _within(context, outcome))
         else:
             if future is not None and self.asked is future:
                 self._answer(future, result)
-            return 1
+            handled = 1
         finally:
-            self.asked = None
             if self.interrupted == "request":
                 self._forget_interruption()
+        self.asked = None  # likewise
+        return handled
 
     def _forget_interruption(self) -> None:
         # The task goes on with other messages, and must not look cancelled to their handlers

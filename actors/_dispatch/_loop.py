@@ -152,9 +152,10 @@ class _Driver:
             waits_for = turns.send(None)
         except StopIteration:
             return False
-        except Exception:  # noqa: BLE001 - a bug of the runtime must not stop all actors
+        except Exception as error:  # noqa: BLE001 - a bug of the runtime must not stop all actors
             logger.exception("the runtime failed in a turn of {}", self.cell)
             self.left -= 1
+            self.cell.wreck(error)
             return False
         self.note_wait()
         if asyncio.isfuture(waits_for):
@@ -180,9 +181,10 @@ class _Driver:
                 assert rest is not None
                 try:
                     await rest
-                except Exception:  # noqa: BLE001 - a bug of the runtime must not stop all actors
+                except Exception as error:  # noqa: BLE001 - likewise
                     logger.exception("the runtime failed in a turn of {}", self.cell)
                     self.left -= 1
+                    self.cell.wreck(error)
             CELL.set(None)
             self.cell = self.turns = None
             if self.left < 0 or not dispatcher.park(self):

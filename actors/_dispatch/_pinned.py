@@ -45,8 +45,9 @@ class Pinned:
             cell = self._turns.get()
             try:
                 self._handled(cell.run())
-            except BaseException:  # noqa: BLE001 - as on the pool
+            except BaseException as error:  # noqa: BLE001 - as on the pool
                 logger.exception("the runtime failed in a turn of {}", cell)
+                cell.wreck(error)
             if cell.closed:
                 return
 

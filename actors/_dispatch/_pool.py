@@ -276,8 +276,9 @@ class Pool:
             me.cell = cell
             try:
                 cell.run_on(me)
-            except BaseException:  # noqa: BLE001 - a bug of the runtime must not stop all actors
+            except BaseException as error:  # noqa: BLE001 - a bug must not stop all actors
                 logger.exception("the runtime failed in a turn of {}", me.cell)
+                me.cell.wreck(error)
         return True
 
     def _wait_for_work(self, me: _Worker) -> Any:
