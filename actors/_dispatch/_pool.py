@@ -207,6 +207,10 @@ class Pool:
         worker.depth += 1
         try:
             return cell.answer(message, before)
+        except RecursionError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is None:
+                cell.permit[0] = 1  # there was not even the stack to begin
+            raise
         finally:
             worker.depth -= 1
             worker.cell = before

@@ -427,3 +427,42 @@ def test_a_signal_handler_may_use_the_runtime_whenever_the_signal_comes(system, 
         signal.signal(signal.SIGALRM, before)
     assert len(calls) > 10
     settled(system)
+
+
+# -- the end of the sender's stack ------------------------------------------------------------------
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("how", ["tell", "ask", "request"])
+def test_a_recursion_without_end_that_sends_messages_does_not_stop_who_receives_them(
+    system, settled, spec, how
+):
+    ref = system.spawn(spec)
+
+    def endless():
+        if how == "tell":
+            ref.tell(1)
+        elif how == "ask":
+            ref.ask(1)
+        else:
+            ref.request(1).get()
+        endless()
+
+    def at_depth(depth):
+        # The stack ends at another place of the runtime each time.
+        if depth:
+            at_depth(depth - 1)
+        else:
+            with contextlib.suppress(RecursionError):
+                endless()
+
+    def work():
+        for depth in range(25):
+            at_depth(depth)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "a message was sent and its receiver sleeps on"
+    assert ref.request("hello").get(timeout=10) == "hello"
+    settled(system)
