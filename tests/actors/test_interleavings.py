@@ -429,6 +429,38 @@ def test_a_signal_handler_may_use_the_runtime_whenever_the_signal_comes(system, 
     settled(system)
 
 
+# -- answering ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [(1, "value"), (2, (ValueError("error"), None))])
+def test_a_wait_that_times_out_in_the_middle_of_the_answer_has_the_answer(system, answer):
+    gate = threading.Event()
+
+    class Stuck(Actor):
+        def on_receive(self, message):
+            gate.wait(20)
+
+    future = system.spawn(Stuck).request("go", timeout=0.01)
+    got = []
+
+    def wait():
+        try:
+            got.append(future.get())
+        except BaseException as error:
+            got.append(error)
+
+    # Whoever answers is first, and has not written the answer yet.
+    assert future._open.pop(0)
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(0.1)
+    state, future._value = answer
+    future._state = state
+    thread.join(10)
+    gate.set()
+    assert got == ["value"] or str(got[0]) == "error"
+
+
 # -- the end of the sender's stack ------------------------------------------------------------------
 
 
