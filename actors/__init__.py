@@ -5,12 +5,14 @@ imports this facade (a test holds the table against the real imports):
 
 ```
 layer 0  _errors, _clock, _messages          error tree, time, the Structs all share
+layer 0  _executing                          whose code is executing
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
-layer 1  _context, _waiting                  the run; whose code is executing, who waits for whom
+layer 1  _context, _waiting                  what travels with messages; who waits for whom
 layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 4  _ref                                what one may do with an actor from outside
-layer 5  _actor, _events, _watchdog          the hooks a user writes; events; slow handlers
+layer 5  _actor, _groups                     the hooks a user writes; named groups of actors
+layer 5  _events, _watchdog                  the event stream; slow handlers
 layer 6  _reports                            what cells report to their system
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
 layer 7  _tree                               the tree as data: roots, walks, look-ups
@@ -28,7 +30,7 @@ from loguru import logger
 
 from actors._actor import Actor, KeyedTimers
 from actors._clock import Clock, SystemClock
-from actors._context import RunContext, current
+from actors._context import RunContext, carry, current
 from actors._deadline import Deadline
 from actors._default import current_actor, default_system
 from actors._errors import (
@@ -207,6 +209,7 @@ __all__ = [
     "WouldDeadlock",
     "as_agent",
     "blocking",
+    "carry",
     "current",
     "current_actor",
     "default_system",

@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 import pykka
-from loguru import logger
 
-from actors._errors import CallboardError, InvalidOption, NoReplyExpected
+from actors._errors import CallboardError, ForeignRef, InvalidOption, NoReplyExpected
 from actors._future import Future
 from actors._mailbox import Bounded, Unbounded
 from actors._ref import ActorRef
@@ -63,14 +62,24 @@ class KeyedTimers:
         return cast("bool", self._cell.has_timer(key))
 
 
-class _OwnReference:
-    """Stands for `actor_ref` until the cell sets it on the instance.
+if TYPE_CHECKING:
+    _Default = property
+else:
 
-    Not a property, which would be looked up before the instance and cost a tenth of a message.
-    """
+    class _Default:
+        """A property that gives way to an attribute of the instance.
 
-    def __get__(self, instance: Actor | None, owner: type[Actor]) -> Any:
-        return self if instance is None else instance._owner().ref
+        So an actor written for pykka may have attributes of its own that happen to be called
+        `children` or `system`. The cell sets `actor_ref` on each instance, because a property
+        would cost a tenth of a message.
+        """
+
+        def __init__(self, get: Callable[[Any], Any]) -> None:
+            self._get = get
+            self.__doc__ = get.__doc__
+
+        def __get__(self, instance: Any, owner: type[Any]) -> Any:
+            return self if instance is None else self._get(instance)
 
 
 class Actor(pykka.Actor):
@@ -124,14 +133,10 @@ class Actor(pykka.Actor):
 
     # -- pykka's attributes ------------------------------------------------------------------
 
-    if TYPE_CHECKING:
-
-        @property
-        def actor_ref(self) -> ActorRef[Self]:
-            """This actor's reference; hand it out instead of `self`."""
-
-    else:
-        actor_ref = _OwnReference()
+    @_Default
+    def actor_ref(self) -> ActorRef[Self]:
+        """This actor's reference; hand it out instead of `self`."""
+        return cast("ActorRef[Self]", self._owner().ref)
 
     @property
     def actor_urn(self) -> str:  # type: ignore[override]
@@ -149,7 +154,7 @@ class Actor(pykka.Actor):
         return self._owner().stopped_event()
 
     def __str__(self) -> str:
-        return f"{type(self).__name__} ({self._cell.path if self._cell else 'not started'})"
+        return self._cell.label if self._cell else f"{type(self).__name__} (not started)"
 
     def _owner(self) -> Any:
         if self._cell is None:
@@ -180,7 +185,7 @@ class Actor(pykka.Actor):
 
         An exception answers a request, and fails the actor where there is nobody to answer.
         """
-        logger.warning("unexpected message received by {}: {!r}", self, message)
+        self._owner().log_unexpected(message)
 
     def on_stop(self) -> Any:
         """Run at a wanted end, after the last message and after the children have ended."""
@@ -195,12 +200,12 @@ class Actor(pykka.Actor):
 
     # -- what hooks may call -----------------------------------------------------------------
 
-    @property
+    @_Default
     def system(self) -> Any:
         """The actor system this actor lives in."""
         return self._owner().system
 
-    @property
+    @_Default
     def timers(self) -> KeyedTimers:
         """This actor's timers."""
         return KeyedTimers(self._owner())
@@ -231,7 +236,7 @@ class Actor(pykka.Actor):
         """
         return cast("ActorRef[Any]", self._owner().spawn(as_spec(what, args, name, kwargs)))
 
-    @property
+    @_Default
     def children(self) -> tuple[ActorRef[Any], ...]:
         """References to the living children, in start order."""
         return cast("tuple[ActorRef[Any], ...]", self._owner().child_refs())
@@ -245,8 +250,14 @@ class Actor(pykka.Actor):
         self._owner().end_normally()
 
     def watch(self, ref: ActorRef[Any]) -> None:
-        """Have `Terminated(ref, reason)` delivered once when that actor is dead (or is already)."""
-        self._owner().watch(ref)
+        """Have `Terminated(ref, reason)` delivered once when that actor is dead (or is already).
+
+        Raises:
+            ForeignRef: it is an actor of one of pykka's own runtimes, which do not tell.
+            ForkedSystem: its system was started before this process was forked.
+            InvalidOption: it is no reference.
+        """
+        self._owner().watch(_own_ref(ref))
 
     def unwatch(self, ref: ActorRef[Any]) -> None:
         """Have it not delivered after all, even if it is already queued."""
@@ -280,6 +291,18 @@ class Actor(pykka.Actor):
     def unstash_all(self) -> None:
         """Put all stashed messages in front of the waiting ones, in their order."""
         self._owner().unstash_all()
+
+
+def _own_ref(ref: Any) -> ActorRef[Any]:
+    """Return `ref` if it is a reference to one of our actors."""
+    if isinstance(ref, ActorRef):
+        return ref
+    if isinstance(ref, pykka.ActorRef):
+        raise ForeignRef(
+            f"{ref} runs on a thread of pykka's, which does not tell of its end; derive its class "
+            "from actors.Actor to have it watched"
+        )
+    raise InvalidOption("ref", ref, "an ActorRef, as `spawn` returns it")
 
 
 def as_spec(

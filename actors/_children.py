@@ -15,7 +15,14 @@ from typing import Any, Protocol
 
 from actors._clock import Clock
 from actors._errors import NameTaken, RestartLimitExceeded
-from actors._supervision import ChildSpec, Decision, Ending, Supervision, decide
+from actors._supervision import (
+    ChildSpec,
+    Decision,
+    Ending,
+    Supervision,
+    comes_back,
+    decide,
+)
 from actors._timers import Timers
 
 __all__ = ["KILL_GRACE", "Child", "Children"]
@@ -24,6 +31,9 @@ KILL_GRACE = 0.25
 """Seconds a killed actor has to leave its handler before it is abandoned."""
 
 Key = str | int
+
+_ANOTHER = ChildSpec(object, restart="temporary", significant=True)
+"""Stands for all siblings whose ending would count."""
 
 
 class Child(Protocol):
@@ -38,8 +48,8 @@ class Child(Protocol):
     def order_halt(self) -> None:
         """End the instance, keep the mailbox, and report."""
 
-    def order_stop(self) -> None:
-        """Handle what is queued, then end for good."""
+    def order_stop(self, *, drain: bool = True) -> None:
+        """Handle what is queued if `drain`, then end for good."""
 
     def order_die(self) -> None:
         """End for good; sent to a child that has already ended its instance."""
@@ -66,6 +76,8 @@ class Children:
         "_deadlines",
         "_delay",
         "_describe",
+        "_drain",
+        "_ending",
         "_failures",
         "_halted",
         "_halting",
@@ -81,6 +93,7 @@ class Children:
         "_queue",
         "_quiet_since",
         "_reason",
+        "_significant",
         "_starting",
         "_stopping",
         "_timers",
@@ -111,6 +124,8 @@ class Children:
         # scheduled while it is held.
         self._lock = threading.RLock()
         self._members: dict[Key, Any] = {}  # in start order
+        self._significant = 0  # how many of them are, and have not ended
+        self._ending: set[Key] = set()  # those that are and have ended, until they are dead
         self._next = 0
         self._closing: bool = False
         self._wanted_empty = False  # whether `stop_all` was called and on_empty was not
@@ -125,6 +140,7 @@ class Children:
         self._reason: Any = None  # why the group is restarted
         self._halted: set[Key] = set()  # without an instance, waiting to be restarted
         self._stopping: Key | None = None  # the one being stopped, of a sequence
+        self._drain = True  # whether those that are stopped first handle what they have
         self._to_stop: list[Key] = []  # the sequence, in start order, stopped from the end
         self._queue: list[Key] = []  # to be restarted one after the other, in this order
         self._starting: Key | None = None  # the one of them that was told to, and does not run yet
@@ -154,6 +170,7 @@ class Children:
             elif child.key in self._members:
                 raise NameTaken(str(child.key), self._describe())
             self._members[child.key] = child
+            self._significant += child.spec.significant
             return True
 
     def get(self, key: Key) -> Any | None:
@@ -170,6 +187,11 @@ class Children:
         """Return the living children in start order."""
         with self._lock:
             return list(self._members.values())
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether this very thread is in the middle of a change: this is a signal handler."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]  # as in Condition
 
     def renew_lock(self) -> None:
         """Have a lock that nobody holds, in a process that was forked with one that is held."""
@@ -202,18 +224,24 @@ class Children:
     ) -> None:
         now = self._clock.monotonic()
         members: list[Any]
-        if self._policy.strategy == "one_for_one" and self._policy.auto_shutdown != "all":
+        if self._policy.strategy == "one_for_one" or not comes_back(child.spec, ending):
             # Nobody else is affected, so do not look at ten thousand siblings.
             members, position = [child], 0
+            specs = [child.spec]
+            if self._significant > child.spec.significant:
+                specs.append(_ANOTHER)
         else:
             members = list(self._members.values())
             position = members.index(child)
-        decision = decide(
-            self._policy, [m.spec for m in members], position, ending, self._history, now
-        )
+            specs = [member.spec for member in members]
+        decision = decide(self._policy, specs, position, ending, self._history, now)
         self._history = decision.history
         if decision.forget:
             after.append(child.order_die)
+            if child.spec.significant:
+                # It has ended, although it will be a member until it is dead.
+                self._significant -= 1
+                self._ending.add(child.key)
             if decision.shut_down:
                 after.append(self._on_shut_down)
             return
@@ -341,6 +369,10 @@ class Children:
             if self._members.get(key) is not child:
                 return
             del self._members[key]
+            if key in self._ending:
+                self._ending.discard(key)
+            else:
+                self._significant -= child.spec.significant
             if not (
                 self._closing
                 or self._halting
@@ -365,11 +397,16 @@ class Children:
 
     # -- stopping ----------------------------------------------------------------------------
 
-    def stop_all(self) -> None:
-        """Stop the children in reverse start order; `on_empty` is called when all are dead."""
+    def stop_all(self, *, drain: bool = True) -> None:
+        """Stop the children in reverse start order; `on_empty` is called when all are dead.
+
+        Args:
+            drain: whether each first handles what waits in its mailbox.
+        """
         after: list[Callable[[], object]] = []
         with self._lock:
             self._wanted_empty = True
+            self._drain = drain
             if not self._closing:
                 self._begin_closing(after)
             elif not self._members:
@@ -418,7 +455,7 @@ class Children:
         if last.spec.shutdown == "brutal_kill":
             after.append(last.order_kill)
         else:
-            after.append(last.order_stop)
+            after.append(functools.partial(last.order_stop, drain=self._drain))
         self._watch_over(last, after)
 
     def _watch_over(self, child: Any, after: list[Callable[[], object]]) -> None:

@@ -12,9 +12,9 @@ import threading
 from typing import Any
 
 from actors._actor import Actor
+from actors._executing import CELL, local
 from actors._ref import ActorRef
 from actors._system import ActorSystem
-from actors._waiting import CELL, local
 
 __all__ = ["current_actor", "default_system"]
 
@@ -52,7 +52,7 @@ Actor._start_in_default_system = staticmethod(_start_in_default_system)
 @atexit.register
 def _stop_default_system() -> None:
     if _default is not None and not _default._forked:
-        _default.__exit__(None, None, None)
+        _default.__exit__(None)
 
 
 def _after_fork() -> None:

@@ -10,7 +10,7 @@ CallboardError
 ├── Timeout (pykka.Timeout, TimeoutError) `get(timeout=…)` gave up; the work goes on
 ├── DeadlineExceeded (TimeoutError)       the deadline of the work itself has passed
 ├── RequestCancelled                      somebody called `cancel()` on the future
-├── AlreadySet (RuntimeError)             a future was answered twice
+├── AlreadySet (RuntimeError, queue.Full) a future was answered twice
 ├── WouldBlockLoop (RuntimeError)         a blocking call on an event loop's thread
 ├── NoReplyExpected (RuntimeError)        `reply_later()` while handling a told message
 ├── UnexpectedCoroutine (TypeError)       a coroutine turned up where nothing can await it
@@ -19,7 +19,7 @@ CallboardError
 ├── NameTaken (ValueError)                a living sibling has that name
 ├── SystemStopped (RuntimeError)          the actor system is shut down or shutting down
 │   └── ForkedSystem                      this process inherited a running system by fork
-├── ForeignRef (ValueError)               a reference of another system where that cannot work
+├── ForeignRef (ValueError, TypeError)    a reference to where it cannot work, or from there
 ├── RestartLimitExceeded                  a supervisor gave up on its children
 ├── BudgetExceeded                        a reservation or a charge goes past the cap
 ├── LedgerError                           the file of a budget cannot be opened, read or written
@@ -43,6 +43,7 @@ Errors carry their facts as attributes and build their wording from them.
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Sequence
 
 import pykka
@@ -166,8 +167,11 @@ class RequestCancelled(CallboardError):
     """The future was cancelled before it was answered."""
 
 
-class AlreadySet(CallboardError, RuntimeError):
-    """A future takes one answer only, and it has it."""
+class AlreadySet(CallboardError, RuntimeError, queue.Full):
+    """A future takes one answer only, and it has it.
+
+    It is a `queue.Full` for code written for pykka, whose futures raise that.
+    """
 
 
 class WouldBlockLoop(CallboardError, RuntimeError):
@@ -259,8 +263,11 @@ class ForkedSystem(SystemStopped):
         )
 
 
-class ForeignRef(CallboardError, ValueError):
-    """A reference belongs to another actor system where that cannot work."""
+class ForeignRef(CallboardError, ValueError, TypeError):
+    """A reference is sent to another process, or comes from a runtime that is not callboard's.
+
+    References of other systems in the same process are good for everything.
+    """
 
 
 class RestartLimitExceeded(CallboardError):

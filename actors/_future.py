@@ -28,9 +28,10 @@ from actors._errors import (
     WouldBlockLoop,
     WouldDeadlock,
 )
-from actors._waiting import CELL, begin_wait, local
+from actors._executing import CELL, local
+from actors._waiting import begin_wait
 
-__all__ = ["Future", "Requestee", "get_all"]
+__all__ = ["Future", "Requestee", "annotate", "get_all"]
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -84,6 +85,9 @@ class Future(pykka.Future[T], Generic[T]):
 
     # Shadows the instance attribute that pykka's constructor would set.
     _get_hook: Any = None
+
+    # Where the request was sent; known in Python's development mode only, see ActorRef.request.
+    _place: str | None = None
 
     def __init__(self) -> None:
         # pykka's constructor is not called: all it does is to set what stands on the class here.
@@ -238,6 +242,8 @@ class Future(pykka.Future[T], Generic[T]):
         if self._state == _VALUE:
             return self._value  # type: ignore[no-any-return]
         error, traceback = self._value
+        if self._place is not None:
+            annotate(error, self._place)
         # Each raise starts from the original traceback, or it would grow with every reader.
         raise error.with_traceback(traceback)
 
@@ -492,6 +498,13 @@ def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
     if error is None:
         error = kind() if kind is not None else RuntimeError("no exception to set")
     return error.with_traceback(traceback) if traceback is not None else error
+
+
+def annotate(error: BaseException, note: str) -> None:
+    """Add a note to an exception, once; one that is raised for ever takes no more than 20."""
+    notes = getattr(error, "__notes__", ())
+    if note not in notes and len(notes) < 20:
+        error.add_note(note)
 
 
 def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None) -> list[T]:

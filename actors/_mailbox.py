@@ -160,7 +160,8 @@ class Mailbox:
     """The lanes of one actor, and the permit to read them.
 
     A user-lane item is the bare message, or a tuple `(message, future, context)` where there is
-    more to carry. (A message that is itself a tuple always travels in one.)
+    more to carry: a future to answer, context variables to handle it with. (A message that is
+    itself a tuple always travels in one.)
     """
 
     __slots__ = (

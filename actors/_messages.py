@@ -191,9 +191,9 @@ class Health(msgspec.Struct, frozen=True):
     """What a probe wants to know.
 
     Attributes:
-        live: whether the system runs.
+        live: whether the system runs; if not, only a new one (or a new process) helps.
         ready: whether it takes new work.
-        why: why it does not; empty if all is well.
+        why: why it does not; empty if it does.
     """
 
     live: bool
@@ -208,11 +208,13 @@ class ShutdownReport(msgspec.Struct, frozen=True):
         stopped: how many actors ended in time.
         abandoned: paths of actors that did not, and were left behind.
         seconds: how long it took.
+        stacks: where the handlers of the abandoned stood, one for each, as in a traceback.
     """
 
     stopped: int
     abandoned: tuple[str, ...]
     seconds: float
+    stacks: tuple[str, ...] = ()
 
 
 LONGEST = 80

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from loguru import logger
+
 from actors._clock import Clock
 from actors._errors import InvalidOption
 from actors._events import DeadLetterReport, Events
 from actors._mailbox import Tally
 from actors._messages import ActorFailed, DeadLetter
+from actors._watchdog import Executing, stack_of
 
 __all__ = ["Reports"]
 
@@ -35,7 +38,8 @@ class Reports:
         self._dead = Tally()
         self._late = Tally()
         self._inline = Tally()
-        self._abandoned: list[str] = []
+        self.count_inline = self._inline.add
+        self._abandoned: list[tuple[str, str]] = []
         self._failures: deque[ActorFailed] = deque(maxlen=KEPT_FAILURES)
         self._report_dead = DeadLetterReport(clock)
         self._stopping: Any = None
@@ -73,6 +77,13 @@ class Reports:
         for _ in range(count):
             self._inline.add()
 
-    def abandoned(self, path: str) -> None:
-        """Remember an actor that did not end in time."""
-        self._abandoned.append(path)
+    def abandoned(self, cell: Any) -> None:
+        """Remember an actor that did not end in time, and where its handler stands."""
+        frames = next((frames() for one, frames in self._executing() if one is cell), [])
+        stack = stack_of(frames)
+        logger.warning("{} was abandoned: its handler does not return\n{}", cell.path, stack)
+        self._abandoned.append((cell.path, stack))
+
+    def _executing(self) -> Executing:
+        """Return the cells in whose turns somebody is, each with a way to its frames."""
+        raise NotImplementedError

@@ -7,6 +7,7 @@ executes it. Nothing here knows a thread, an event loop or a clock: `now` is an 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ __all__ = [
     "Restart",
     "Strategy",
     "Supervision",
+    "comes_back",
     "decide",
 ]
 
@@ -199,6 +201,11 @@ class Decision(msgspec.Struct, frozen=True):
     history: tuple[float, ...] = ()
 
 
+def comes_back(spec: ChildSpec, ending: Ending) -> bool:
+    """Tell whether a child that ended so is to be restarted."""
+    return spec.restart == "permanent" or (spec.restart == "transient" and ending == "failure")
+
+
 def decide(
     policy: Supervision,
     specs: Sequence[ChildSpec],
@@ -217,14 +224,12 @@ def decide(
         history: times of the restarts so far, oldest first.
         now: the time on the same scale, in seconds.
     """
-    spec = specs[ended]
-    wants_restart = spec.restart == "permanent" or (
-        spec.restart == "transient" and ending == "failure"
-    )
-    if not wants_restart:
+    if not comes_back(specs[ended], ending):
         return Decision(forget=True, shut_down=_shuts_down(policy, specs, ended), history=history)
     # OTP counts one restart per ending, however many siblings it takes along.
-    window = (*(t for t in history if now - t <= policy.period), now)
+    oldest = bisect_left(history, True, key=lambda then: now - then <= policy.period)
+    # Ten thousand children may fail in one period, so nothing is looked at one by one here.
+    window = history[oldest:] + (now,)  # noqa: RUF005 - which would copy it twice more
     if len(window) > policy.intensity:
         return Decision(escalate=True, history=window)
     match policy.strategy:

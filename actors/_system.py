@@ -7,8 +7,10 @@ root's policy tolerates, the system shuts down, as an OTP application does.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import itertools
+import math
 import os
 import threading
 import time
@@ -17,11 +19,10 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar, overload
 
-import pykka
 from loguru import logger
 
 from actors._actor import Actor, as_spec
-from actors._cell import Cell, bind_defaults, renew_locks
+from actors._cell import Cell, LoneCell, bind_defaults, renew_locks
 from actors._children import Children
 from actors._clock import Clock, SystemClock
 from actors._dispatch._loop import LoopDispatcher, LoopThread
@@ -29,6 +30,7 @@ from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
 from actors._future import Future, _get_running_loop
+from actors._groups import Groups
 from actors._mailbox import Dispatcher, Tally
 from actors._messages import (
     Health,
@@ -55,6 +57,9 @@ logger.disable("actors")
 
 _names = itertools.count(1)
 _all_systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
+
+HELD_UP_SECONDS = 5.0
+"""How long an event loop may not come round before the system does not count as ready."""
 
 JOIN_SECONDS = 2.0
 """How long the end of a `with` block waits for threads whose work is over."""
@@ -99,15 +104,20 @@ class ActorSystem(Reports):
         self._born = Tally()
         self._ended = Tally()
         self._pool = Pool(self.name, self._inline.add)
+        self.groups = Groups(self)
         self._lock = threading.RLock()
         # Invariant: the fields below change under _lock.
         self._loop: LoopDispatcher | None = None
         self._loop_thread: LoopThread | None = None
         self._pinned_handled = 0
         self._pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
-        self._registered: set[Cell] = set()
+        # Invariant: as a mailbox's permit; whoever takes it begins the shutdown.
+        self._stop_permit = {0: 1}
+        self._stopped: Future[ShutdownReport] = Future()
+        # Invariant: not None from the beginning of the shutdown on.
         self._stopping: Future[ShutdownReport] | None = None
         self._began_stopping = 0.0
+        self.drains = True  # whether actors that are stopped first handle what they have
         self._forked = False
         self._terminated = threading.Event()
         # Invariant: services stop after the last of the others.
@@ -178,6 +188,8 @@ class ActorSystem(Reports):
         """
         assert self._user.children is not None
         spec = as_spec(what, args, name, kwargs)
+        if self._stopping is not None and not self._forked:
+            raise SystemStopped(f"{self.name} is stopping or has stopped, and starts no actors")
         if spec.name == "system":
             raise NameTaken("system", "/")  # there live the services
         return self.spawn_under(self._user.children, spec, self._user)
@@ -191,33 +203,27 @@ class ActorSystem(Reports):
         return self.spawn_under(children, as_spec(what, args, name, kwargs), self._services)
 
     def spawn_under(
-        self, children: Children, spec: ChildSpec, parent: Any, *, register: bool = False
+        self, children: Children, spec: ChildSpec, parent: Any, *, alone: bool = False
     ) -> ActorRef[Any]:
         """Start an actor among the given children; what `spawn` of systems and actors ends in."""
         if self._forked:
             raise ForkedSystem(self.name)
-        cell = Cell(self, spec, spec.name or 0, parent)
+        cell = (LoneCell if alone else Cell)(self, spec, spec.name or 0, parent)
         if not children.add(cell):
             raise SystemStopped(
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
             )
         self._born.add()
         ref = cell.ref  # which it lets go of when it dies, perhaps before `begin` is through
-        cell.begin(register=register)
+        cell.begin()
         return ref
-
-    def register(self, cell: Cell) -> None:
-        """Enter an actor in pykka's registry."""
-        with self._lock:
-            self._registered.add(cell)
-        pykka.ActorRegistry.register(cell.ref)
 
     def _start_unsupervised(
         self, cls: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ActorRef[Any]:
         assert self._user.children is not None
         spec = as_spec(ChildSpec(cls, args, kwargs, restart="temporary"), (), None, {})
-        return self.spawn_under(self._user.children, spec, self._user, register=True)
+        return self.spawn_under(self._user.children, spec, self._user, alone=True)
 
     def dispatcher_for(self, spec: ChildSpec) -> Dispatcher:
         """Return what will run an actor of that specification.
@@ -303,32 +309,31 @@ class ActorSystem(Reports):
         return [e for e in (*self._pool.executing(), *loop, *pinned) if e[0].system is self]
 
     def health(self) -> Health:
-        """Tell whether the system is alive and takes work, and why not."""
+        """Tell whether the system is alive and takes work, and why not; for probes of any kind.
+
+        It returns at once, on any thread. That a loop is held up is seen by the second call.
+        """
+        loop = self._loop
+        held_up = 0.0 if loop is None or self._forked else loop.held_up()
+        live, why = True, ""
         if self._forked:
-            return Health(live=False, ready=False, why="the process was forked")
-        if self._stopping is not None:
+            live, why = False, "the process was forked"
+        elif self._stopping is not None:
+            live = not self._terminated.is_set()
             why = "shutting down" if self.failure is None else f"failed: {self.failure}"
-            return Health(live=not self._terminated.is_set(), ready=False, why=why)
-        return Health(live=True, ready=True, why="")
+        elif held_up == math.inf:
+            live, why = False, "its event loop was closed before it was shut down"
+        elif held_up > HELD_UP_SECONDS:
+            why = f"its event loop has been held up for {held_up:.0f} seconds"
+        elif self._pool.exhausted:
+            why = "all threads are in handlers that do not return, and other actors wait"
+        return Health(live=live, ready=not why, why=why)
 
     # -- what cells report -------------------------------------------------------------------
 
-    def cell_ended(self, cell: Cell) -> None:
-        """Strike a dead actor off the registers."""
+    def cell_ended(self) -> None:
+        """Count a dead actor."""
         self._ended.add()
-        if self._registered and cell in self._registered:
-            self._unregister(cell)
-
-    def _unregister(self, cell: Cell) -> None:
-        with self._lock:
-            self._registered.discard(cell)
-        pykka.ActorRegistry.unregister(cell.ref)
-
-    def non_exception(self, cell: Cell, error: BaseException) -> None:
-        """Do as pykka does when an actor without a supervisor raised, say, SystemExit."""
-        if cell in self._registered:
-            logger.error("{!r} in {}: stopping all actors without a supervisor", error, cell.path)
-            pykka.ActorRegistry.stop_all(block=False)
 
     def _escalated(self, error: BaseException) -> None:
         self.failure = error
@@ -338,27 +343,42 @@ class ActorSystem(Reports):
 
     # -- stopping ----------------------------------------------------------------------------
 
-    def shutdown(self) -> Future[ShutdownReport]:
+    def shutdown(self, *, drain: bool = True) -> Future[ShutdownReport]:
         """Stop all actors, children before parents and services last; the same future each time.
 
         Each actor first handles what it has, for as long as its `shutdown` allows; then it is
-        killed, and if its handler still does not return, abandoned and reported.
+        killed, and if its handler still does not return, abandoned and reported. It may be called
+        from anywhere, signal handlers included.
+
+        Args:
+            drain: False has each actor (services excepted) end after the message it is at; what
+                waits becomes dead letters.
         """
-        with self._lock:
-            if self._stopping is not None:
-                return self._stopping
-            self._stopping = Future()
-            self._began_stopping = self.clock.monotonic()
+        # No lock: a signal handler may have interrupted its holder, on this very thread.
+        if not self._stop_permit.pop(0, 0):
+            return self._stopped
+        self._began_stopping = self.clock.monotonic()
+        self._stopping = self._stopped
+        self.drains = drain
+        assert self._user.children is not None
         if self._forked:
-            self._stopping.try_set(ShutdownReport(0, (), 0.0))
+            self._stopped.try_set(ShutdownReport(0, (), 0.0))
+        elif self._user.children.interrupted or self.timers.interrupted:
+            # By this call, from a signal handler or a finalizer. The change has to be finished
+            # first, so the rest is done elsewhere (not by `Thread.start`, which takes a lock).
+            _thread.start_new_thread(self._stop_users, ())
         else:
-            assert self._user.children is not None
-            self._user.children.stop_all()
-        return self._stopping
+            self._stop_users()
+        return self._stopped
+
+    def _stop_users(self) -> None:
+        assert self._user.children is not None
+        self._user.children.stop_all(drain=self.drains)
 
     def _stop_services(self) -> None:
         # The root's children may also close because it escalated; then this comes along.
         self.shutdown()
+        self.drains = True  # services have yet to write down what the others did
         assert self._services.children is not None
         self._services.children.stop_all()
 
@@ -367,7 +387,6 @@ class ActorSystem(Reports):
             if self._terminated.is_set():
                 return
             self._terminated.set()
-            stopping = self._stopping
         self.timers.close()
         self._pool.close()
         if self._loop_thread is not None and self._loop is not None:
@@ -379,11 +398,11 @@ class ActorSystem(Reports):
 
             ending = self._loop
             loop.call_soon_threadsafe(lambda: _keep(loop.create_task(end(ending))))
-        assert stopping is not None
-        stopping.try_set(
+        self._stopped.try_set(
             ShutdownReport(
                 stopped=self._ended.value,
-                abandoned=tuple(self._abandoned),
+                abandoned=tuple(path for path, _ in self._abandoned),
+                stacks=tuple(stack for _, stack in self._abandoned),
                 seconds=self.clock.monotonic() - self._began_stopping,
             )
         )
@@ -406,11 +425,13 @@ class ActorSystem(Reports):
             raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # On Ctrl-C nobody wants what is queued any more; a second one ends this wait, too.
+        drain = kind is None or issubclass(kind, Exception)
         if _get_running_loop() is not None:
-            self.shutdown()
+            self.shutdown(drain=drain)
             raise WouldBlockLoop("leaving `with ActorSystem()`", "use `async with ActorSystem()`")
-        self.shutdown().get()
+        self.shutdown(drain=drain).get()
         self._join(JOIN_SECONDS)
 
     async def __aenter__(self) -> Self:
@@ -428,7 +449,7 @@ class ActorSystem(Reports):
         traceback: TracebackType | None,
     ) -> None:
         # The shutdown goes on to its bounded end even if this task is cancelled meanwhile.
-        ending = self.shutdown()
+        ending = self.shutdown(drain=kind is None or issubclass(kind, Exception))
         cancelled: asyncio.CancelledError | None = None
         while not ending.done():
             try:
@@ -447,6 +468,11 @@ class ActorSystem(Reports):
         def refuse(*_: Any) -> Any:
             raise ForkedSystem(self.name)
 
+        def give_up(future: Any) -> None:
+            if isinstance(future, Future):
+                future._callbacks = None  # for the parent, whose loops and threads are not here
+                future._fail(ForkedSystem(self.name))
+
         self._lock = threading.RLock()
         self._pool.submit = refuse
         if self._loop is not None:
@@ -459,6 +485,11 @@ class ActorSystem(Reports):
                 cell.direct = False
                 cell.submit = refuse
                 cell.permit = {0: 1, 1: 1}
+                give_up(cell.asked)
+                for item in cell.queue:
+                    give_up(item[1] if type(item) is tuple else None)
+                for owed in () if cell.extras is None else tuple(cell.extras.owed):
+                    give_up(owed)
 
 
 async def _settled(future: Future[Any]) -> None:

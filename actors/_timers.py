@@ -131,6 +131,11 @@ class ThreadTimers:
         """How many threads are in use (0 or 1)."""
         return int(self._thread is not None and self._thread.is_alive())
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether this very thread is in the middle of a change: this is a signal handler."""
+        return bool(self._changed._is_owned())  # type: ignore[attr-defined]  # as Condition's own
+
     def close(self) -> None:
         """Forget what is scheduled and let the thread end."""
         with self._changed:

@@ -1,26 +1,21 @@
-"""Whose code is executing, and for whom it waits.
+"""Who waits for whom.
 
-A dispatcher leaves here which actor runs on its threads and tasks. Where a handler is about to
-wait, for a reply or for room in a mailbox, it is noted on its cell; if those it waits for wait for
-it in turn, nobody in the circle could ever go on, so it gets an error instead.
+Where a handler is about to wait, for a reply or for room in a mailbox, it is noted on its cell; if
+those it waits for wait for it in turn, nobody in the circle could ever go on, so it gets an error
+instead.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from types import FrameType
 from typing import Any, Protocol
 
 from actors._errors import WouldDeadlock
+from actors._executing import CELL, local
 
-__all__ = ["CELL", "Blocker", "Wait", "begin_wait", "blocking", "frames_from", "local", "own_turn"]
-
-CELL: ContextVar[Any] = ContextVar("callboard_cell", default=None)
-"""The actor that is executing on a loop, or within a send; on threads it is `local.worker.cell`."""
+__all__ = ["Wait", "begin_wait", "blocking", "own_turn"]
 
 LONGEST_CIRCLE = 1000
 """Actors that are looked at; each look is taken while others go on, so it has to end."""
@@ -28,31 +23,11 @@ LONGEST_CIRCLE = 1000
 _get_running_loop = asyncio._get_running_loop
 
 
-class Blocker(Protocol):
-    """A thread of a dispatcher, which wants to know when its handler is about to block."""
-
-    cell: Any
-
-    def before_block(self) -> None:
-        """Let another thread take over."""
-
-    def after_block(self) -> None:
-        """The handler goes on."""
-
-
 class Wait(Protocol):
     """What an actor waits for."""
 
     def waits_for_cell(self) -> Any:
         """Return the cell whose turn has to come first, or None if the wait is over."""
-
-
-class _Local(threading.local):
-    worker: Blocker | None = None
-
-
-local = _Local()
-"""What a dispatcher left for code that runs on its threads."""
 
 
 @contextmanager
@@ -70,15 +45,6 @@ def blocking() -> Iterator[None]:
         yield
     finally:
         worker.after_block()
-
-
-def frames_from(frame: FrameType | None) -> list[FrameType]:
-    """Return the frames of a stack, the outermost first."""
-    frames = []
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back
-    return frames[::-1]
 
 
 def own_turn() -> Any:

@@ -13,7 +13,7 @@ from loguru import logger
 from actors._messages import SlowHandler, shortened
 from actors._timers import Timers
 
-__all__ = ["Watchdog"]
+__all__ = ["Executing", "Watchdog", "stack_of"]
 
 LOOKS = 4
 """How often it looks within its limit; so a report is late by a quarter of it at most."""

@@ -33,6 +33,7 @@ from actors import (
     SystemStopped,
     Tracer,
     as_agent,
+    carry,
     current,
     current_actor,
     default_system,
@@ -85,9 +86,10 @@ class RunFuture(Future[R], Generic[R]):
         """Give the run up; tell whether it was still going on."""
         if not super().cancel():
             return False
-        if self._conductor is not None and self._conductor.is_alive():
+        conductor = self._conductor
+        if conductor is not None and conductor.is_alive():
             try:
-                self._conductor.tell(GiveUp())
+                conductor.tell(GiveUp())
             except ActorDeadError:
                 return True
         return True
@@ -237,6 +239,9 @@ class Conductor(Actor):
             error = ActorDeadError(f"{self} ended before its run did")
             error.__cause__ = cause
             self._answer.try_set_exception(error)
+        # They know each other, so without this the result would stay in memory until the garbage
+        # collector comes.
+        self._answer.follow(None)
 
 
 class Pattern(ABC, Generic[R]):
@@ -297,7 +302,8 @@ class Pattern(ABC, Generic[R]):
         try:
             conductor = system.spawn(spec)
             answer.follow(conductor)
-            conductor.tell(Begin(input, scope, budget is not None))
+            with carry():
+                conductor.tell(Begin(input, scope, budget is not None))
         except (SystemStopped, ActorDeadError) as error:
             answer.try_set_exception(error)
         return answer

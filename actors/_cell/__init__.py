@@ -12,10 +12,12 @@ _duties   owed replies, watching, timers, stash
 _life     start, failure, restart, end, and the orders that cause them
 _kill     cancelling and abandoning
 _turns    handling messages: the class `Cell`
+_lone     the actor without a supervisor, as pykka's are: the class `LoneCell`
 """
 
 from actors._cell._life import bind_defaults
+from actors._cell._lone import LoneCell
 from actors._cell._state import renew_locks
 from actors._cell._turns import THROUGHPUT, Cell
 
-__all__ = ["THROUGHPUT", "Cell", "bind_defaults", "renew_locks"]
+__all__ = ["THROUGHPUT", "Cell", "LoneCell", "bind_defaults", "renew_locks"]

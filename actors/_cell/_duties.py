@@ -7,8 +7,8 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
-from actors._cell._state import IDLE, TAKEN, UNMADE, CellState
-from actors._context import RUN
+from actors._cell._state import IDLE, LOCKS, TAKEN, UNMADE, CellState
+from actors._context import context_to_carry
 from actors._errors import ActorDeadError, NoReplyExpected, StashOverflow
 from actors._future import Future
 from actors._lifecycle import State
@@ -67,8 +67,9 @@ class Duties(CellState):
     def watch(self, ref: ActorRef[Any]) -> None:
         token = object()
         self.unwatch(ref)
-        self.more().watching[ref] = token
+        # First, as it fails where the other system is one that a fork left behind.
         ref._cell.post(Duties._op_watched, token, self, ref)
+        self.more().watching[ref] = token
 
     def _op_watched(self, token: object, watcher: CellState, _: ActorRef[Any]) -> None:
         self.more().watchers[token] = watcher
@@ -96,11 +97,17 @@ class Duties(CellState):
         self.stops = (*self.stops, future)
 
     def stopped_event(self) -> threading.Event:
-        event = threading.Event()
-        if self.closed:
-            event.set()
-        else:
-            self.order_notice(event.set)
+        extras = self.more()
+        event = extras.stopped
+        if event is None:
+            fresh = threading.Event()
+            with LOCKS.late:
+                event = extras.stopped = extras.stopped or fresh
+            if event is fresh:
+                if self.closed:
+                    event.set()
+                else:
+                    self.order_notice(event.set)
         return event
 
     def order_notice(self, call: Any) -> None:
@@ -166,7 +173,7 @@ class Duties(CellState):
         future = self.promise()
         if future is not None:
             self.asked = TAKEN
-        extras.stash.append((self.item, future, RUN.get()))
+        extras.stash.append((self.item, future, context_to_carry()))
         # It will be handled once more, which is one more message in the balance.
         self.count_sent()
 

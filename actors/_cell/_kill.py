@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from loguru import logger
-
 from actors._cell._life import Life
 from actors._cell._state import KillOrder, Step
 from actors._children import KILL_GRACE
@@ -74,8 +72,7 @@ class Killable(Life):
             self.children.stop_all()
         self._kill_children()
         self.reason = ActorKilled(f"{self.path} was killed, and abandoned in its handler")
-        logger.warning("{} was abandoned: its handler does not return", self.path)
-        self.system.abandoned(self.path)
+        self.system.abandoned(self)
         future = self.asked
         if isinstance(future, Future):
             future._fail(ActorDeadError(f"{self.path} was killed"))

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, cast
 
-from loguru import logger
-
 from actors._cell._duties import Duties
 from actors._cell._state import IDLE, Step, is_cancellation, stop_order_in
 from actors._children import Children
@@ -40,12 +38,8 @@ class Life(Duties):
 
     # -- coming to life ------------------------------------------------------------------------
 
-    def begin(self, *, register: bool) -> None:
-        """Construct the instance on the caller's thread and make the actor run.
-
-        Args:
-            register: whether the system enters it in pykka's registry.
-        """
+    def begin(self) -> None:
+        """Construct the instance on the caller's thread and make the actor run."""
         try:
             self._build()
         except BaseException as error:
@@ -55,12 +49,11 @@ class Life(Duties):
             if self.children is not None:
                 self.children.stop_all()
             self._settle_debts()
-            self._die()
+            self._die(entered=False)
             raise
         # Made known when the instance is there, and before it runs: nobody hears of the end first.
         system = self.system
-        if register:
-            system.register(self)
+        self.enter()
         if system.events.heard:
             system.publish(ActorStarted(self.ref, self.path))
         self.state = _STARTING
@@ -78,8 +71,12 @@ class Life(Duties):
         instance = cls.__new__(cls, *args, **kwargs) if args or kwargs else cls.__new__(cls)
         instance._cell = self
         instance.actor_ref = self.own_ref
-        instance.__init__(*args, **kwargs)
-        self.instance = instance
+        self.instance = instance  # a constructor may make a proxy of its own actor
+        try:
+            instance.__init__(*args, **kwargs)
+        except BaseException:
+            self.instance = None
+            raise
         self.receive = instance.on_receive
         if self.restarts or cls.flight_recorder:
             size = cls.flight_recorder or self.system.flight_recorder
@@ -150,11 +147,11 @@ class Life(Duties):
         """The instance has failed: end it, and have the supervisor decide."""
         if self.state >= _STOPPING or self.then:
             # It fails while it ends; there is nothing left to decide.
-            logger.opt(exception=error).error("{} failed while it was ending", self.path)
+            self.log_failure(error, "failed while it was ending")
             return None
         if self.interrupted == "kill":
             error = ActorKilled(f"{self.path} was killed")
-        logger.opt(exception=error).error("{} failed", self.path)
+        self.log_failure(error, "failed")
         self.system.failed(self._report(error))
         step = self._wind_down(error, "die" if self.stop_wanted else "report")
         if isinstance(error, Exception) or is_cancellation(error):
@@ -174,7 +171,20 @@ class Life(Duties):
     async def _fail_all(self, step: Step, error: BaseException) -> None:
         if step is not None:
             await step
-        self.system.non_exception(self, error)
+        self.no_plain_exception(error)
+
+    # -- what differs for actors without a supervisor --------------------------------------------
+
+    def enter(self) -> None:
+        """Do what is due when the actor is made known."""
+
+    def leave(self) -> None:
+        """Do what is due when it is dead."""
+
+    def no_plain_exception(self, error: BaseException) -> None:
+        """Do what is due when it failed of, say, SystemExit."""
+
+    # -- ending ----------------------------------------------------------------------------------
 
     def _obey(self, order: StopOrder) -> Step:
         if order.future is not None:
@@ -202,7 +212,7 @@ class Life(Duties):
         if self.extras is not None:
             self._cancel_timers()
         if self.children is not None:
-            self.children.stop_all()  # posts _op_children_gone
+            self.children.stop_all(drain=self.system.drains)  # posts _op_children_gone
             return None
         return self._end_instance()
 
@@ -236,7 +246,7 @@ class Life(Duties):
         self._instance_ended()
 
     def _last_hook_failed(self, error: BaseException) -> None:
-        logger.opt(exception=error).error("{} failed in its last hook", self.path)
+        self.log_failure(error, "failed in its last hook")
         if not isinstance(self.reason, BaseException):
             self.reason = error
 
@@ -253,7 +263,7 @@ class Life(Duties):
         ending: Ending = "failure" if isinstance(self.reason, BaseException) else "normal"
         self.siblings.report(self, ending, self.reason)
 
-    def _die(self) -> None:
+    def _die(self, *, entered: bool = True) -> None:
         """Be dead: the last thing that happens to a cell, once, whoever comes first."""
         if not self.permit.pop(1, 0):
             return
@@ -271,7 +281,9 @@ class Life(Duties):
         system = self.system
         if system.events.heard:
             system.publish(ActorStopped(self.ref, self.path, reason))
-        system.cell_ended(self)
+        system.cell_ended()
+        if entered:
+            self.leave()
         self.siblings.ended(self)
         for future in self.stops:
             future._resolve(1, True)

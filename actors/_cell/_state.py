@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from types import CoroutineType
 from typing import Any, Final, Protocol, cast
 
+from loguru import logger
 from pykka.messages import _ActorStop
 
 from actors._children import Children
@@ -108,10 +109,11 @@ class KillOrder:
 class _Extras:
     """What few actors need, made when the first of it is."""
 
-    __slots__ = ("owed", "stash", "tape", "timers", "urn", "watchers", "watching")
+    __slots__ = ("owed", "stash", "stopped", "tape", "timers", "urn", "watchers", "watching")
 
     def __init__(self) -> None:
         self.owed: set[Future[Any]] = set()  # replies taken over and not given yet
+        self.stopped: threading.Event | None = None
         self.stash: deque[Any] | None = None
         self.tape: deque[Any] | None = None  # the last messages, where they are recorded
         self.timers: dict[object, tuple[object, ScheduledCall]] = {}
@@ -246,6 +248,11 @@ class CellState(Mailbox):
         return self.path
 
     @property
+    def label(self) -> str:
+        """What `str()` shows of the actor and of its reference."""
+        return f"{self.spec.cls.__name__} ({self.path})"
+
+    @property
     def urn(self) -> str:
         extras = self.more()
         if extras.urn is None:
@@ -321,6 +328,17 @@ class CellState(Mailbox):
                     "define the hook with `async def`, or do not return it"
                 )
             await result
+
+    def log_failure(self, error: BaseException, what: str) -> None:
+        """Log an exception that answers nobody."""
+        logger.opt(exception=error).error("{} {}", self.path, what)
+
+    def log_answer(self, error: BaseException) -> None:
+        """Log an exception that answers a request; its requester has it, so this is for pykka."""
+
+    def log_unexpected(self, message: Any) -> None:
+        """Log a message that the actor does not handle."""
+        logger.warning("unexpected message received by {}: {!r}", self.label, message)
 
     def _fail(self, error: BaseException) -> Step:
         """The instance has failed: end it, and have the supervisor decide."""

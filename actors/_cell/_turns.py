@@ -7,9 +7,10 @@ and able to wait on a loop. What is not on the fast path is shared.
 from __future__ import annotations
 
 import _thread
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from queue import Empty, SimpleQueue
-from types import CoroutineType
+from types import CoroutineType, coroutine
 from typing import Any, Final, Protocol, cast
 
 from pykka._introspection import get_attr_directly
@@ -17,9 +18,9 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._cell._kill import Killable
 from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
-from actors._context import RUN
+from actors._context import enter
 from actors._errors import ActorDeadError, DeadlineExceeded
-from actors._future import Future
+from actors._future import Future, annotate
 from actors._mailbox import HIGH_WATER
 from actors._messages import DeadLetterKind, MailboxHigh
 from actors._ref import SPECIAL, StopOrder
@@ -45,6 +46,9 @@ class Runner(Protocol):
     placed: bool
     """Whether it goes on with the next turn."""
 
+    context: Context
+    """The one it takes turns in; what handlers leave there must not be found by others."""
+
     take: Callable[[], Any]
     """Return who is ready, or None once the pool ends; raises `queue.Empty`."""
 
@@ -55,6 +59,9 @@ class Runner(Protocol):
 class Driver(Protocol):
     """A task that takes turns on an event loop, likewise."""
 
+    context: Context
+    """Its own, in which there is nothing but the actor that is executing."""
+
     def next(self, cell: Any, handled: int, /) -> Any:
         """Note the end of a turn of `cell`; return whose turn is next, or None to stop."""
 
@@ -62,17 +69,35 @@ class Driver(Protocol):
 class _Alone:
     """The runner of one turn."""
 
-    __slots__ = ("cell", "handled")
+    __slots__ = ("cell", "context", "handled")
 
     placed = False
     take: Callable[[], Any] = SimpleQueue[Any]().get_nowait
 
     def __init__(self) -> None:
         self.cell: Any = None
+        self.context = Context()
         self.handled = 0
 
     def end(self) -> None:
         """There is no pool."""
+
+
+@coroutine
+def _within(context: Context, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Await `work` in this task, but in another context than the task's."""
+    run = context.run
+    try:
+        waits_for = run(work.send, None)
+        while True:
+            try:
+                value = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is for the one that waits
+                waits_for = run(work.throw, error)
+            else:
+                waits_for = run(work.send, value)
+    except StopIteration as end:
+        return end.value
 
 
 class Cell(Killable):
@@ -90,7 +115,8 @@ class Cell(Killable):
                 nothing else, and what comes next may block (perhaps until that thread goes on).
         """
         alone = _Alone()
-        self.run_on(alone, until)
+        # The messages come from all kinds of senders, and have no part in what is set here.
+        alone.context.run(self.run_on, alone, until)
         return alone.handled
 
     def run_on(self, runner: Runner, until: Future[Any] | None = None) -> None:
@@ -101,6 +127,9 @@ class Cell(Killable):
         """
         cell: Any = self
         take = runner.take
+        # Invariant: empty after a request and after a turn, or the runner gets a new one. A context
+        # for each told message that brings none would cost a tenth of it, to look a fortieth.
+        context = runner.context
         while True:
             left = THROUGHPUT
             unhandled = 0
@@ -128,7 +157,7 @@ class Cell(Killable):
                         break
                     if type(item) in SPECIAL:
                         unhandled += 1 - cell._run_special(item)
-                        if until is not None and until._state:
+                        if context or (until is not None and until._state):
                             unhandled += left
                             left = 0
                         continue
@@ -153,7 +182,7 @@ class Cell(Killable):
                     cell.again()
             else:
                 cell._end_turn()
-            if not runner.placed:
+            if context or not runner.placed:
                 return
             try:
                 cell = runner.cell = take()
@@ -166,6 +195,7 @@ class Cell(Killable):
     async def run_async(self, driver: Driver) -> None:
         """Take a turn on the event loop, and then those of the actors that the driver has ready."""
         cell: Any = self
+        context = driver.context
         while True:
             left = THROUGHPUT
             unhandled = 0
@@ -191,6 +221,9 @@ class Cell(Killable):
                         break
                     if type(item) in SPECIAL:
                         unhandled += 1 - await cell._run_special_async(item)
+                        if len(context) > 1:
+                            unhandled += left
+                            left = 0
                         continue
                     cell.item = item
                     cell.began = None
@@ -297,24 +330,27 @@ class Cell(Killable):
         if admitted is None:
             return 0
         message, future, context = admitted
-        token = RUN.set(context) if context is not None else None
         self.item = message
         self.began = None
         self.asked = future
         try:
-            result = self._invoke(message)
+            if context is None:
+                result = self._invoke(message)
+            else:
+                context.run(enter, self)
+                result = context.run(self._invoke, message)
             if type(result) is CoroutineType:
                 raise self._unexpected(result)  # noqa: TRY301 - handled as what handlers raise
         except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
-            return complete(self._not_handled(message, future, error))  # type: ignore[no-any-return]
+            outcome = self._not_handled(message, future, error)
+            handled: int = complete(outcome) if context is None else context.run(complete, outcome)
+            return handled
         else:
             if future is not None and self.asked is future:
                 self._answer(future, result)
             return 1
         finally:
             self.asked = None
-            if token is not None:
-                RUN.reset(token)
 
     def enqueue(self, message: Any) -> Future[Any]:
         """Queue a request as `ActorRef.request` does, for a caller that holds `active`."""
@@ -363,7 +399,7 @@ class Cell(Killable):
             if asker is not None:
                 asker.waits_for = None
             return self._end_answer(message, error).get()
-        self.system._inline.add()
+        self.system.count_inline()
         promised, self.promised = self.promised, None
         self.asked = None
         if asker is not None:
@@ -386,7 +422,7 @@ class Cell(Killable):
         """End the turn of `answer` after an exception; return the future that has it."""
         future = self.promised or cast("Future[Any]", self.promise())
         complete(self._not_handled(message, future, error))
-        self.system.handled_inline(1)
+        self.system.count_inline()
         self.asked = self.promised = None
         self._end_turn()
         return future
@@ -402,16 +438,25 @@ class Cell(Killable):
         if admitted is None:
             return 0
         message, future, context = admitted
-        token = RUN.set(context) if context is not None else None
         self.item = message
         self.began = None
         self.asked = future
         try:
-            result = self._invoke(message)
-            if type(result) is CoroutineType:
-                result = await result
+            if context is None:
+                result = self._invoke(message)
+                if type(result) is CoroutineType:
+                    result = await result
+            else:
+                context.run(enter, self)
+                result = context.run(self._invoke, message)
+                if type(result) is CoroutineType:
+                    result = await _within(context, result)
         except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
-            return await self._not_handled(message, future, error)
+            outcome = self._not_handled(message, future, error)
+            if context is None:
+                return await outcome
+            handled: int = await _within(context, outcome)
+            return handled
         else:
             if future is not None and self.asked is future:
                 self._answer(future, result)
@@ -420,8 +465,6 @@ class Cell(Killable):
             self.asked = None
             if self.interrupted == "request":
                 self._forget_interruption()
-            if token is not None:
-                RUN.reset(token)
 
     def _forget_interruption(self) -> None:
         # The task goes on with other messages, and must not look cancelled to their handlers
@@ -448,6 +491,8 @@ class Cell(Killable):
             if step is not None:
                 await step
             return 0
+        # Its traceback shows where it was raised and where its answer was waited for, and no path.
+        annotate(error, f"while {self.path} handled {type(message).__name__}")
         answer: BaseException = error
         if is_cancellation(error):
             answer = ActorDeadError(f"{self.path} was cancelled while it handled the request")
@@ -457,6 +502,7 @@ class Cell(Killable):
                 self.system.late_reply(answer, self.path)
         else:
             future.set_exception((type(answer), answer, answer.__traceback__))
+        self.log_answer(error)
         if not isinstance(error, Exception) or isinstance(
             error, (MemoryError, *self.spec.crash_on)
         ):

@@ -15,8 +15,10 @@ from __future__ import annotations
 import _thread
 import asyncio
 import contextvars
+import math
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
@@ -24,8 +26,7 @@ from typing import Any
 
 from loguru import logger
 
-from actors._context import RUN
-from actors._waiting import CELL, frames_from
+from actors._executing import CELL, frames_from
 
 __all__ = ["LoopDispatcher", "LoopThread"]
 
@@ -42,7 +43,6 @@ MAX_LENT = 16
 """How deep lending may go on one stack."""
 
 _get_running_loop = asyncio._get_running_loop
-_get_run = RUN.get
 
 
 class _Driver:
@@ -57,6 +57,7 @@ class _Driver:
         "parked",
         "ready",
         "rest",
+        "spent",
         "task",
         "turns",
         "until",
@@ -67,6 +68,8 @@ class _Driver:
         self.ready = dispatcher.ready
         # Empty at first: a driver must not inherit the run of whoever caused it.
         self.context = contextvars.Context()
+        # Whether a handler left something in it, which the next one must not find.
+        self.spent = False
         self.cell: Any = None
         self.left = 0  # turns until the loop has a go
         self.rest: _Rest | None = None  # turns that came to wait, until this task takes them on
@@ -88,9 +91,9 @@ class _Driver:
         """Note the end of a turn of `cell`; return whose turn is next, or None to stop."""
         self.dispatcher.handled += handled
         cell.frame = None
-        if _get_run() is not None:
-            RUN.set(None)
-        if self.cancelling() and self._was_cancelled(cell):
+        if len(self.context) > 1:  # there is more in it than CELL
+            self.spent = True
+        if (self.cancelling() and self._was_cancelled(cell)) or self.spent:
             self.left = -1
             return None
         self.left -= 1
@@ -121,7 +124,10 @@ class _Driver:
             frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None)
             if frame is not None:
                 frames.append(frame)
-            step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
+            inner = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
+            if inner is None and frame is not None and frame.f_code.co_name == "_within":
+                inner = frame.f_locals["work"]  # which it steps itself, in another context
+            step = inner
         return frames
 
     def _was_cancelled(self, cell: Any) -> bool:
@@ -165,7 +171,7 @@ class _Driver:
     async def _drive(self) -> None:
         dispatcher = self.dispatcher
         ready = dispatcher.ready
-        while True:
+        while not self.spent:
             dispatcher.arrived(self)
             self.left = TURNS_PER_STEP
             while self.left > 0 and (ready or self.rest is not None):
@@ -246,6 +252,8 @@ class LoopDispatcher:
         # Invariant: the drivers that were sent for and have not come yet. One that somebody else
         # cancels on its way leaves here when it ends, or no other would be sent for ever again.
         self._waking: set[_Driver] = set()
+        # When the loop was asked to come round for `held_up`, until it does.
+        self._asked: float | None = None
         self._lends = 0  # since the loop came round
         # The tasks that lend their time, the innermost last. All are in the middle of a step.
         self._lenders: list[asyncio.Task[Any]] = []
@@ -408,6 +416,21 @@ class LoopDispatcher:
     def executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
         """Return the actors whose handlers run or wait here, each with a way to its frames."""
         return [(d.cell, d.frames) for d in list(self._drivers) if d.cell is not None]
+
+    def held_up(self) -> float:
+        """Return for how many seconds the loop is known not to have come round; inf if closed."""
+        if self.loop.is_closed():
+            return math.inf
+        asked = self._asked
+        if asked is not None:
+            return time.monotonic() - asked
+        if _get_running_loop() is not self.loop:
+            self._asked = time.monotonic()
+            self._on_loop(self._came_round)
+        return 0.0
+
+    def _came_round(self) -> None:
+        self._asked = None
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from loguru import logger
 
-from actors._waiting import frames_from, local
+from actors._executing import frames_from, local
 
 __all__ = ["Pinned"]
 

@@ -14,14 +14,15 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
 from loguru import logger
 
-from actors._context import RUN
-from actors._waiting import CELL, frames_from, local
+from actors._context import enter
+from actors._executing import frames_from, local
 
 __all__ = ["Pool"]
 
@@ -56,6 +57,7 @@ class _Worker:
     __slots__ = (
         "__weakref__",
         "cell",
+        "context",
         "depth",
         "handled",
         "helping",
@@ -70,6 +72,7 @@ class _Worker:
     def __init__(self, pool: Pool | None) -> None:
         self.pool = pool
         self.cell: Any = None
+        self.context = Context()
         self.depth = 0
         # Invariant: written by this worker alone; the monitor and stats only read.
         self.handled = 0
@@ -101,6 +104,19 @@ class _Worker:
 
     def after_block(self) -> None:
         """Go on without the place: the turn is finished beside the new holder's."""
+
+
+class _WorkerThread(threading.Thread):
+    """A thread whose name says which actor it is in, for logs and for dumps of all stacks."""
+
+    def __init__(self, worker: _Worker, work: Callable[[_Worker], None], name: str) -> None:
+        self._worker = worker
+        super().__init__(target=work, args=(worker,), name=name, daemon=True)
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # nobody renames it
+        cell = self._worker.cell
+        return super().name if cell is None else f"{super().name} in {cell.path}"
 
 
 class Pool:
@@ -159,16 +175,12 @@ class Pool:
         if before is not None:
             before.waits_for = future
         worker.depth += 1
-        # What else waits in the mailbox is not part of this thread's run.
-        token = RUN.set(None) if RUN.get() is not None else None
         try:
             for _ in range(cell.run(future)):
                 self._handled_inline()
         finally:
             worker.depth -= 1
             worker.cell = before
-            if token is not None:
-                RUN.reset(token)
 
     def take_here(self, cell: Any) -> None:
         """Give the mailbox of a brief actor its turn at once, on the thread that sends to it."""
@@ -181,14 +193,10 @@ class Pool:
             return
         before, worker.cell = worker.cell, cell
         worker.depth += 1
-        cell_token = CELL.set(cell)
-        run_token = RUN.set(None)
         try:
             for _ in range(cell.run()):
                 self._handled_inline()
         finally:
-            RUN.reset(run_token)
-            CELL.reset(cell_token)
             worker.depth -= 1
             worker.cell = before
 
@@ -205,11 +213,18 @@ class Pool:
         if before is not None:
             before.waits_for = cell
         worker.depth += 1
+        begun = False
         try:
-            return cell.answer(message, before)
+            context = copy_context()
+            if context:
+                context.run(enter, cell)
+            begun = True
+            return context.run(cell.answer, message, before)
         except RecursionError as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is None:
+            if not begun or error.__traceback__ is None or error.__traceback__.tb_next is None:
                 cell.permit[0] = 1  # there was not even the stack to begin
+                if before is not None:
+                    before.waits_for = None
             raise
         finally:
             worker.depth -= 1
@@ -233,9 +248,7 @@ class Pool:
     def _new_worker(self) -> _Worker:
         """Start a worker; the caller holds the lock."""
         worker = _Worker(self)
-        thread = threading.Thread(
-            target=self._work, args=(worker,), name=f"{self._name}-worker", daemon=True
-        )
+        thread = _WorkerThread(worker, self._work, f"{self._name}-worker")
         self._workers[worker] = thread
         thread.start()
         return worker
@@ -243,12 +256,18 @@ class Pool:
     def _work(self, me: _Worker) -> None:
         local.worker = me
         me.thread = threading.get_ident()
+        while me.context.run(self._take_turns, me):
+            me.context = Context()
+
+    def _take_turns(self, me: _Worker) -> bool:
+        """Take turns until a handler left something in the context; False is the thread's end."""
         take = self.ready.get_nowait
-        while True:
+        context = me.context
+        while not context:
             if self._holder is not me:
                 if not me.helping:
                     if not self._park(me):
-                        return
+                        return False
                     continue
                 me.helping = False
             try:
@@ -261,12 +280,13 @@ class Pool:
                 # The pool closes; the next worker is to see it, too.
                 self.ready.put(None)
                 self._retire(me)
-                return
+                return False
             me.cell = cell
             try:
                 cell.run_on(me)
             except BaseException:  # noqa: BLE001 - a bug of the runtime must not stop all actors
                 logger.exception("the runtime failed in a turn of {}", me.cell)
+        return True
 
     def _wait_for_work(self, me: _Worker) -> Any:
         me.cell = None
@@ -380,6 +400,11 @@ class Pool:
         with self._lock:
             workers = [*self._workers, *_guests]
         return [(w.cell, w.frames) for w in workers if w.cell is not None]
+
+    @property
+    def exhausted(self) -> bool:
+        """Tell whether all threads there may be are stuck in handlers while others wait."""
+        return len(self._workers) >= MAX_STUCK and not self.ready.empty()
 
     # -- the end -----------------------------------------------------------------------------
 

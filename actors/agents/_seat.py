@@ -12,6 +12,7 @@ import inspect
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, nullcontext
+from contextvars import Context, copy_context
 from decimal import Decimal
 from types import CoroutineType
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import msgspec
 
 from actors._actor import Actor
-from actors._context import RUN, RunContext, current
+from actors._context import RunContext, current
 from actors._deadline import Deadline
 from actors._errors import (
     ActorDeadError,
@@ -345,13 +346,13 @@ class Desk(Actor):
         self._plan = plan
         self._idle: list[ActorRef[Any]] = []
         self._seats = 0
-        self._waiting: deque[tuple[Job, Future[Any], RunContext | None]] = deque()
+        self._waiting: deque[tuple[Job, Future[Any], Context]] = deque()
 
     def on_receive(self, message: Any) -> Any:
         if isinstance(message, Free):
             self._idle.append(message.seat)
         else:
-            self._waiting.append((message, self.reply_later(), current()))
+            self._waiting.append((message, self.reply_later(), copy_context()))
         while self._waiting and (self._idle or self._seats < self._plan.concurrency):
             job, reply, context = self._waiting.popleft()
             if reply.done():
@@ -367,15 +368,9 @@ class Desk(Actor):
         self._seats += 1
         return self.spawn(ChildSpec(AgentActor, (self._plan,), restart="temporary"))
 
-    def _give(
-        self, seat: ActorRef[Any], job: Job, reply: Future[Any], context: RunContext | None
-    ) -> None:
+    def _give(self, seat: ActorRef[Any], job: Job, reply: Future[Any], context: Context) -> None:
         me = self.actor_ref
-        token = RUN.set(context)
-        try:
-            inner = seat.request(job)
-        finally:
-            RUN.reset(token)
+        inner = context.run(seat.request, job)
 
         def finished(future: Future[Any]) -> None:
             error = future.exception()

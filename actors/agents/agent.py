@@ -6,7 +6,6 @@ one prompt at a time (`concurrency` of them, if that is more than one), and answ
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from decimal import Decimal
 from typing import Any
@@ -160,13 +159,26 @@ class Agent:
 def _spawn_named(system: ActorSystem, spec: ChildSpec, name: str) -> ActorRef[Any]:
     """Spawn under the agent's name, with a number behind it if a living one has it."""
     name = name.replace("/", "-")
-    for number in itertools.count(1):
-        unique = name if number == 1 else f"{name}-{number}"
+    unique = name
+    while True:
         try:
             return system.spawn(msgspec.structs.replace(spec, name=unique))
         except NameTaken:
-            continue
-    raise AssertionError("unreachable")
+            unique = f"{name}-{_free_number(system, name)}"
+
+
+def _free_number(system: ActorSystem, name: str) -> int:
+    """Return the first number that no living namesake has, if they have all below it."""
+    taken, free = 1, 2
+    while system.find(f"/{name}-{free}") is not None:
+        taken, free = free, 2 * free
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        if system.find(f"/{name}-{middle}") is None:
+            free = middle
+        else:
+            taken = middle
+    return free
 
 
 def _stop_quietly(ref: ActorRef[Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from actors._clock import Clock
-from actors._context import RUN, RunContext
+from actors._context import RUN, RunContext, current
 
 __all__ = ["Span", "SpanEvent", "Status", "encode_span"]
 
@@ -52,7 +52,6 @@ class Span:
         parent_id: the span around it, or None.
         name: what kind of work it is.
         attributes: details, changed by `set_attribute`.
-        events: what `add_event` noted.
         status: "unset" until it ends, then "error" if it did so with an exception, else "ok" or
             what `set_status` said.
         start, end: nanoseconds since the Unix epoch; 0 before it.
@@ -62,12 +61,12 @@ class Span:
         "_announce",
         "_began",
         "_clock",
+        "_events",
         "_hand_over",
         "_token",
         "_tracer",
         "attributes",
         "end",
-        "events",
         "name",
         "parent_id",
         "span_id",
@@ -91,7 +90,8 @@ class Span:
         self._hand_over = hand_over
         self.name = name
         self.attributes = attributes
-        self.events: list[SpanEvent] = []
+        # Made late: most spans have none, and each list is one more for the garbage collector.
+        self._events: list[SpanEvent] | None = None
         self.status: Status = "unset"
         self.trace_id = ""
         self.span_id = _bits(64).to_bytes(8).hex()
@@ -105,7 +105,9 @@ class Span:
 
     def add_event(self, name: str, /, **attributes: Any) -> None:
         """Note that something happened now."""
-        self.events.append(SpanEvent(name, _nanoseconds(self._clock), attributes))
+        if self._events is None:
+            self._events = []
+        self._events.append(SpanEvent(name, _nanoseconds(self._clock), attributes))
 
     def record_exception(self, error: BaseException) -> None:
         """Note an exception that the work goes on after; one that ends the span notes itself."""
@@ -122,6 +124,11 @@ class Span:
         self.status = status
 
     @property
+    def events(self) -> Sequence[SpanEvent]:
+        """What `add_event` noted."""
+        return self._events or ()
+
+    @property
     def seconds(self) -> float:
         """How long it took."""
         return (self.end - self.start) / 1e9
@@ -130,7 +137,7 @@ class Span:
         if self.start:
             raise RuntimeError(f"the span {self.name!r} was entered before; make a new one")
         clock = self._clock
-        outer = RUN.get()
+        outer = current()
         if outer is None:
             self.trace_id = f"{_bits(128):032x}"
             inner = RunContext(self.trace_id, span=self, tracer=self._tracer)
@@ -201,7 +208,7 @@ class _Line(msgspec.Struct, frozen=True):
     start: int
     end: int
     attributes: dict[str, Any]
-    events: list[SpanEvent]
+    events: Sequence[SpanEvent]
     status: Status
 
 

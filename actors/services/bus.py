@@ -18,6 +18,7 @@ import msgspec
 from loguru import logger
 
 from actors._actor import Actor
+from actors._context import carry
 from actors._default import default_system
 from actors._errors import InvalidOption, NoHandler, RequestCancelled
 from actors._future import Future
@@ -359,7 +360,8 @@ class EventBus:
             InvalidOption: the topic is none.
         """
         segments = topics.topic(topic)
-        self._ref.tell(_Publish(self._event(topic, payload), segments))
+        with carry():
+            self._ref.tell(_Publish(self._event(topic, payload), segments))
 
     def _event(self, topic: str, payload: dict[str, Any]) -> Event:
         return Event(topic, payload, next(self._numbers), self._system.clock.time())

@@ -12,7 +12,7 @@ from contextvars import Token
 from decimal import Decimal
 from typing import Any
 
-from actors._context import RUN, RunContext
+from actors._context import RUN, RunContext, current
 from actors._deadline import Deadline
 from actors._default import default_system
 from actors._errors import CallboardError, InvalidOption
@@ -101,7 +101,7 @@ class RunScope:
         if self._entered:
             raise CallboardError("this run was entered before; call run() again")
         self._entered = True
-        outer = RUN.get()
+        outer = current()
         if self._budget is None or isinstance(self._budget, Budget):
             return None
         if outer is not None and isinstance(outer.budget, Budget):
@@ -110,7 +110,7 @@ class RunScope:
         return None
 
     def _open(self) -> RunContext:
-        outer = RUN.get()
+        outer = current()
         changes = {name: value for name, value in self._own.items() if value is not None}
         budget = self._lease or self._pool or self._budget
         if budget is not None:

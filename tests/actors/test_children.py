@@ -40,7 +40,7 @@ class Child:
     def order_halt(self):
         self.log.append(("halt", self.key))
 
-    def order_stop(self):
+    def order_stop(self, *, drain=True):
         self.log.append(("stop", self.key))
 
     def order_die(self):
@@ -271,3 +271,21 @@ def test_significant_children_shut_their_supervisor_down():
     )
     scene.fails("a")
     assert scene.orders() == [("die", "a"), "shut down"]
+
+
+def test_the_last_of_all_significant_children_is_the_last_to_report_not_to_die():
+    both = {"restart": "temporary", "significant": True}
+    scene = Scene(Supervision(auto_shutdown="all"), ("a", both), ("b", both), ("c", {}))
+    scene.fails("a")
+    assert scene.orders() == [("die", "a")]
+    scene.fails("b")  # on another thread, before a has come to its order
+    assert scene.orders() == [("die", "b"), "shut down"]
+
+
+def test_a_significant_child_that_was_stopped_from_outside_is_not_waited_for():
+    both = {"restart": "temporary", "significant": True}
+    scene = Scene(Supervision(auto_shutdown="all"), ("a", both), ("b", both))
+    scene.ended("a")
+    scene.fails("b")
+    scene.ended("b")
+    assert scene.orders() == [("die", "b"), "shut down"]

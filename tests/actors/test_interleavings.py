@@ -247,6 +247,7 @@ def test_a_task_that_wants_to_exit_does_not_take_the_loop_of_all_others_with_it(
             self.task = asyncio.create_task(leave())
             with contextlib.suppress(BaseException):
                 await asyncio.wait([self.task])
+            self.task.exception()  # or asyncio complains of it, whenever it is collected
 
     same, leaving = system.spawn(Same), system.spawn(Leaving)
     for error in (SystemExit(1), KeyboardInterrupt()):

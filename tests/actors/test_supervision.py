@@ -28,27 +28,33 @@ def children(*restarts, significant=()):
     list(itertools.product(STRATEGIES, RESTARTS, ENDINGS, range(3))),
 )
 def test_strategy_restart_type_and_ending_decide_together(strategy, restart, ending, position):
-    specs = children("permanent", "permanent", "permanent")
-    specs[position] = children(restart)[0]
-    decision = decide(Supervision(strategy), specs, position, ending, (), 100.0)
-
-    restarts = restart == "permanent" or (restart == "transient" and ending == "failure")
-    if not restarts:
-        assert decision.restart == ()
-        assert decision.forget
-        assert decision.history == (), "an ending that restarts nobody does not count"
-    else:
-        expected = {
-            "one_for_one": (position,),
-            "one_for_all": (0, 1, 2),
-            "rest_for_one": tuple(range(position, 3)),
-        }[strategy]
-        assert decision.restart == expected
-        assert not decision.forget
-        assert decision.history == (100.0,)
-    assert decision.stop == ()
-    assert not decision.escalate
-    assert not decision.shut_down
+    restarts = {
+        ("permanent", "normal"): True,
+        ("permanent", "failure"): True,
+        ("transient", "normal"): False,
+        ("transient", "failure"): True,
+        ("temporary", "normal"): False,
+        ("temporary", "failure"): False,
+    }[restart, ending]
+    affected = {
+        "one_for_one": {position},
+        "one_for_all": {0, 1, 2},
+        "rest_for_one": set(range(position, 3)),
+    }[strategy]
+    for siblings in itertools.product(RESTARTS, repeat=2):
+        kinds = [*siblings[:position], restart, *siblings[position:]]
+        decision = decide(Supervision(strategy), children(*kinds), position, ending, (), 100.0)
+        assert decision.forget is not restarts
+        assert not decision.escalate
+        assert not decision.shut_down
+        if not restarts:
+            assert decision.restart == decision.stop == ()
+            assert decision.history == (), "an ending that restarts nobody does not count"
+            continue
+        assert decision.history == (100.0,), "and one that does counts once"
+        ends = {i for i in affected if kinds[i] == "temporary"}
+        assert decision.restart == tuple(sorted(affected - ends))
+        assert decision.stop == tuple(sorted(ends)), "what is never restarted is stopped for good"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -152,6 +158,22 @@ def test_significant_children_may_take_their_supervisor_along(
     policy = Supervision(auto_shutdown=auto_shutdown)
     specs = children("temporary", "temporary", significant=significant)
     assert decide(policy, specs, ended, "normal", (), 0.0).shut_down is shuts_down
+
+
+@pytest.mark.parametrize(
+    ("auto_shutdown", "restart", "ending", "strategy"),
+    list(
+        itertools.product(("never", "any", "all"), ("transient", "temporary"), ENDINGS, STRATEGIES)
+    ),
+)
+def test_only_a_significant_child_that_stays_away_counts(auto_shutdown, restart, ending, strategy):
+    policy = Supervision(strategy, auto_shutdown=auto_shutdown)
+    stays_away = restart == "temporary" or ending == "normal"
+    for significant in ((), (0,), (1,), (0, 1)):
+        specs = children(restart, "temporary", significant=significant)
+        wanted = {"never": (), "any": ((0,), (0, 1)), "all": ((0,),)}[auto_shutdown]
+        decision = decide(policy, specs, 0, ending, (), 0.0)
+        assert decision.shut_down is (stays_away and significant in wanted)
 
 
 def test_a_significant_child_that_is_restarted_has_not_ended():

@@ -22,6 +22,7 @@ from actors import (
     InvalidOption,
     MailboxHigh,
     ShutdownReport,
+    Supervision,
     SystemStopped,
     TreeNode,
     WouldBlockLoop,
@@ -129,6 +130,57 @@ def test_health_says_whether_it_lives_and_takes_work():
         gate.set()
     assert system.health() == actors.Health(live=False, ready=False, why="shutting down")
     assert repr(system) == "<ActorSystem 'probe'>"
+
+
+def test_health_says_that_the_loop_was_closed_under_it():
+    async def leave_without_shutting_down():
+        system = ActorSystem()
+        await system.__aenter__()
+        assert system.health().ready
+        return system
+
+    system = asyncio.run(leave_without_shutting_down())
+    health = system.health()
+    assert (health.live, health.ready) == (False, False)
+    assert "loop was closed" in health.why
+
+
+def test_health_says_that_a_handler_holds_up_the_loop(system, monkeypatch, eventually):
+    class Blocks(Actor):
+        async def on_receive(self, message):
+            entered.set()
+            gate.wait(20)
+
+    monkeypatch.setattr("actors._system.HELD_UP_SECONDS", 0.01)
+    entered, gate = threading.Event(), threading.Event()
+    system.spawn(Blocks).tell("block")
+    assert entered.wait(20)
+    eventually(lambda: not system.health().ready)
+    assert system.health().live
+    assert "held up" in system.health().why
+    gate.set()
+    eventually(lambda: system.health().ready)
+
+
+def test_health_says_that_all_threads_are_stuck(system, monkeypatch, eventually):
+    monkeypatch.setattr("actors._dispatch._pool.MAX_STUCK", 3)
+    gate = threading.Event()
+    for _ in range(5):
+        system.spawn(Call).tell(lambda me: gate.wait(20))
+    eventually(lambda: not system.health().ready)
+    assert system.health().live
+    assert "threads" in system.health().why
+    gate.set()
+    eventually(lambda: system.health().ready)
+
+
+def test_health_says_what_failed_the_system():
+    system = ActorSystem(supervision=Supervision(intensity=0))
+    system.spawn(Call).tell(lambda me: 1 / 0)
+    assert system._terminated.wait(20)
+    assert system.health().why.startswith("failed: the children of / needed more than 0 restarts")
+    assert not system.health().live
+    system.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("name", ["", 7])
@@ -319,6 +371,7 @@ def test_a_stuck_handler_bounds_the_shutdown_by_its_own_time_and_is_reported(fir
         assert entered.wait(20)
         report = system.shutdown().get(timeout=10)
         assert report.abandoned == ("/stuck",)
+        assert "gate.wait(20)" in report.stacks[0]
         assert report.seconds < 5
     gate.set()
 
@@ -493,6 +546,58 @@ def test_ctrl_c_in_the_main_thread_ends_the_interpreter():
 
 
 @pytest.mark.slow
+def test_a_signal_handler_may_shut_the_system_down_whatever_it_interrupted():
+    done = interpreter("""
+        import os, signal, threading
+        from actors import Actor, ActorSystem, SystemStopped
+        system = ActorSystem("served")
+        signal.signal(signal.SIGTERM, lambda *_: system.shutdown())
+        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        spawned = 0
+        try:
+            # The signal comes somewhere in here, most likely while a lock is held.
+            while True:
+                system.spawn(Actor).stop(block=False)
+                spawned += 1
+        except SystemStopped:
+            report = system.shutdown().get(timeout=10)
+        print(spawned > 0, report.abandoned)
+    """)
+    assert (done.returncode, done.stdout) == (0, "True ()\n"), done.stderr
+
+
+def test_a_shutdown_without_draining_leaves_what_waits_as_dead_letters():
+    gate, entered = threading.Event(), threading.Event()
+    system = ActorSystem()
+    ref = system.spawn(Call)
+    ref.tell(lambda me: (entered.set(), gate.wait(20)))
+    handled = []
+    for _ in range(3):
+        ref.tell(handled.append)
+    assert entered.wait(20)
+    ending = system.shutdown(drain=False)
+    gate.set()
+    assert ending.get(timeout=20).abandoned == ()
+    assert handled == []
+    stats = system.stats()
+    assert (stats.dead, stats.waiting) == (3, 0)
+
+
+def test_leaving_a_system_on_ctrl_c_does_not_wait_for_what_is_queued():
+    handled = []
+    with pytest.raises(KeyboardInterrupt), ActorSystem() as system:
+        gate, entered = threading.Event(), threading.Event()
+        ref = system.spawn(Call)
+        ref.tell(lambda me: (entered.set(), gate.wait(20)))
+        for _ in range(100):
+            ref.tell(handled.append)
+        assert entered.wait(20)
+        threading.Timer(0.05, gate.set).start()
+        raise KeyboardInterrupt
+    assert handled == []
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_gets_a_clear_error_and_may_start_its_own_system():
     done = interpreter("""
@@ -526,6 +631,59 @@ def test_a_forked_process_gets_a_clear_error_and_may_start_its_own_system():
             print("parent", refs[1].ask("still here"))
     """)
     assert (done.returncode, done.stdout) == (0, "errors 13\nparent still here\n"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_waits_for_no_answer_of_its_parents_actors_and_can_watch_none():
+    done = interpreter("""
+        import asyncio, os, threading, warnings
+        from actors import *
+        warnings.simplefilter("ignore")
+        class Gated(Actor):
+            def on_receive(self, message):
+                entered.set()
+                gate.wait()
+        class Suspended(Actor):
+            async def on_receive(self, message):
+                entered.set()
+                while not gate.is_set(): await asyncio.sleep(0.01)
+        class Owes(Actor):
+            def on_receive(self, message):
+                self.reply = self.reply_later()
+                entered.set()
+            def on_stop(self): self.reply.set()
+        class Watches(Actor):
+            def on_receive(self, ref): self.watch(ref)
+        gate = threading.Event()
+        with ActorSystem("parent") as system:
+            pending = []
+            for kind in (Gated, Suspended, Owes):
+                entered = threading.Event()
+                ref = system.spawn(kind)
+                pending.append(ref.request("handled"))
+                entered.wait()
+                if kind is not Owes: pending.append(ref.request("waiting"))
+            pid = os.fork()
+            if pid == 0:
+                errors = []
+                for future in pending:
+                    try: future.get(timeout=10)
+                    except Exception as error: errors.append(type(error).__name__)
+                with ActorSystem() as own:
+                    try: own.spawn(Watches).ask(ref)
+                    except ForkedSystem as error: errors.append("watch")
+                print(*errors, flush=True)
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            gate.set()
+        print("parent", [future.get(timeout=10) for future in pending])
+    """)
+    assert done.stdout == (
+        "ForkedSystem ForkedSystem ForkedSystem ForkedSystem ForkedSystem watch\n"
+        "parent [None, None, None, None, None]\n"
+    ), done.stderr
+    assert done.returncode == 0
 
 
 def test_a_dead_actor_of_a_stopped_system_says_so():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from decimal import Decimal
 
 import msgspec
@@ -15,6 +16,7 @@ from actors import (
     BudgetPool,
     Deadline,
     InvalidOption,
+    Reply,
     RequestCancelled,
     Tracer,
     current,
@@ -98,6 +100,29 @@ async def test_a_run_that_is_given_up_before_it_began_is_over(system, runs_over,
         await future
     await runs_over()
     assert not worker.begun.is_set()
+
+
+async def test_a_result_that_nobody_keeps_is_gone_without_the_garbage_collector(system, runs_over):
+    class Page:
+        """Stands for megabytes."""
+
+    seen = []
+
+    async def read(prompt):
+        page = Page()
+        seen.append(weakref.ref(page))
+        return Reply("read", data=page)
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            await one(one(read), system=system).run("x")
+            await runs_over()
+        # The runtime may still know the last actor it gave a turn to.
+        assert [page() for page in seen[:-1]] == [None] * 9
+    finally:
+        gc.enable()
 
 
 async def test_cancelling_the_only_task_that_waits_cancels_the_run(system, runs_over, held):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, assert_type
+from types import TracebackType
+from typing import Any, assert_type, cast
+
+from pykka import ActorProxy
+from pykka import Future as PykkaFuture
+from pykka.typing import ActorMemberMixin, proxy_field, proxy_method
 
 from actors import (
     Actor,
@@ -21,8 +26,43 @@ from patterns import Pipeline, PipelineResult, Stage
 
 
 class Greeter(Actor):
+    loud = False
+
     def greet(self) -> str:
         return "hello"
+
+
+class Waiter(Actor):
+    # pykka's hooks return None; the day mypy takes these without, it says that the ignore is unused.
+    async def on_start(self) -> None:  # type: ignore[override]
+        await self.reply_later()
+
+    async def on_stop(self) -> None:  # type: ignore[override]
+        await self.reply_later()
+
+    async def on_failure(  # type: ignore[override]
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.reply_later()
+
+    async def on_receive(self, message: Any) -> str:
+        return str(message)
+
+
+class GreeterProxy(ActorMemberMixin, ActorProxy[Greeter]):
+    loud = proxy_field(Greeter.loud)
+    greet = proxy_method(Greeter.greet)
+
+
+def proxies_are_typed_as_pykkas_are(ref: ActorRef[Greeter]) -> None:
+    assert_type(ref.proxy(), ActorProxy[Greeter])
+    proxy = cast("GreeterProxy", ref.proxy())
+    assert_type(proxy.loud, PykkaFuture[bool])
+    assert_type(proxy.greet().get(), str)
+    assert_type(proxy.stop(), PykkaFuture[None])
 
 
 def references_know_their_class(system: ActorSystem, parent: Actor) -> None:

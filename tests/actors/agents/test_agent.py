@@ -435,3 +435,13 @@ async def test_an_agent_stands_in_the_tree_under_its_name() -> None:
         await second.run("x")
         assert system.find("/editor") is not None
         assert system.find("/editor-2") is not None
+
+
+def test_a_thousand_agents_of_one_name_start_and_are_numbered(system: ActorSystem) -> None:
+    async def shout(prompt: str) -> str:
+        return prompt.upper()
+
+    agents = [Agent(shout, name="same", system=system) for _ in range(1000)]
+    assert [agent.run("a").get(timeout=20).text for agent in agents] == ["A"] * 1000
+    names = {node.path for node in system.tree().children if node.path.startswith("/same")}
+    assert names == {"/same", *(f"/same-{n}" for n in range(2, 1001))}
