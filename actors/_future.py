@@ -236,6 +236,11 @@ class Future(pykka.Future[T], Generic[T]):
     def _result(self) -> T:
         if self._state == _VALUE:
             return self._value  # type: ignore[no-any-return]
+        while not self.done():
+            # Its time ran out when somebody was first to answer, who has two more lines to go.
+            time.sleep(0)
+        if self._state == _VALUE:
+            return self._value  # type: ignore[no-any-return]
         error, traceback = self._value
         if self._place is not None:
             annotate(error, self._place)

@@ -264,7 +264,12 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             and cell.permit.pop(0, 0)
         ):
             # Nobody is in its turn, so this thread, which has nothing else to do, takes it.
-            return cell.dispatcher.answer_here(cell, message)
+            try:
+                return cell.dispatcher.answer_here(cell, message)
+            except RecursionError as error:
+                if error.__traceback__ is None or error.__traceback__.tb_next is None:
+                    cell.permit[0] = 1  # there was not even the stack to begin
+                raise
         future: Future[Any] = Future()
         item = (message, future, self._limit(cell, future, None))
         if (

@@ -6,6 +6,7 @@ and able to wait on a loop. What is not on the fast path is shared.
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from queue import Empty, SimpleQueue
@@ -387,7 +388,12 @@ class Cell(Killable):
                 asker.waits_for = future
             self.system.handled_inline(self.run(future))
             return future.get()
-        self.count_sent()
+        try:
+            self.count_sent()
+        except RecursionError:
+            self.permit[0] = 1
+            raise
+        # From here on there is stack for one call.
         self.item = message
         self.began = None
         self.asked = UNMADE
@@ -395,23 +401,43 @@ class Cell(Killable):
             result = self.receive(message)
             if type(result) is CoroutineType:
                 raise self._unexpected(result)  # noqa: TRY301 - handled as what handlers raise
-        except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
-            future = self.promised or cast("Future[Any]", self.promise())
-            complete(self._not_handled(message, future, error))
-            self.system.count_inline()
-            self.asked = self.promised = None
+        except RecursionError as error:
+            # The stack may be at its end, and the asker at fault; this actor must live on.
             if asker is not None:
                 asker.waits_for = None
-            self._end_turn()
-            return future.get()
+            _thread.start_new_thread(self._end_answer, (message, error))
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the answer, or a failure
+            if asker is not None:
+                asker.waits_for = None
+            return self._end_answer(message, error).get()
         self.system.count_inline()
         promised, self.promised = self.promised, None
         self.asked = None
         if asker is not None:
             asker.waits_for = None
         # If it was abandoned in its handler, the answer counts all the same.
-        self._end_turn()
+        if self.direct:
+            # What _end_turn does, in line, since it must not end half way for lack of stack.
+            self.item = IDLE
+            self.permit[0] = 1
+            if self.queue or self.control:
+                try:
+                    self.again()
+                except RecursionError:
+                    _thread.start_new_thread(self.again, ())
+        else:
+            self._end_turn()
         return result if promised is None else promised.get()
+
+    def _end_answer(self, message: Any, error: BaseException) -> Future[Any]:
+        """End the turn of `answer` after an exception; return the future that has it."""
+        future = self.promised or cast("Future[Any]", self.promise())
+        complete(self._not_handled(message, future, error))
+        self.system.count_inline()
+        self.asked = self.promised = None
+        self._end_turn()
+        return future
 
     async def _run_special_async(self, item: Any) -> int:
         order = stop_order_in(item)

@@ -12,6 +12,7 @@ there and then, so an ask whose handler does not suspend costs no trip through t
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextvars
 import math
@@ -266,7 +267,12 @@ class LoopDispatcher:
     def _submit(self, cell: Any) -> None:
         self.ready.append(cell)
         if self._pump_permit.pop(0, 0):
-            self._schedule()
+            try:
+                self._schedule()
+            except RecursionError:
+                # The sender's stack is at its end, which must not be the end of all async actors.
+                # This is one more call of it, and goes on with a stack of its own.
+                _thread.start_new_thread(self._schedule, ())
 
     def resume_pump(self) -> None:
         """Have somebody sent for those that are ready, unless that is so already."""

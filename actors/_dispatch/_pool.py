@@ -213,11 +213,19 @@ class Pool:
         if before is not None:
             before.waits_for = cell
         worker.depth += 1
-        context = copy_context()
-        if context:
-            context.run(enter, cell)
+        begun = False
         try:
+            context = copy_context()
+            if context:
+                context.run(enter, cell)
+            begun = True
             return context.run(cell.answer, message, before)
+        except RecursionError as error:
+            if not begun or error.__traceback__ is None or error.__traceback__.tb_next is None:
+                cell.permit[0] = 1  # there was not even the stack to begin
+                if before is not None:
+                    before.waits_for = None
+            raise
         finally:
             worker.depth -= 1
             worker.cell = before

@@ -428,3 +428,74 @@ def test_a_signal_handler_may_use_the_runtime_whenever_the_signal_comes(system, 
         signal.signal(signal.SIGALRM, before)
     assert len(calls) > 10
     settled(system)
+
+
+# -- answering ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [(1, "value"), (2, (ValueError("error"), None))])
+def test_a_wait_that_times_out_in_the_middle_of_the_answer_has_the_answer(system, answer):
+    gate = threading.Event()
+
+    class Stuck(Actor):
+        def on_receive(self, message):
+            gate.wait(20)
+
+    future = system.spawn(Stuck).request("go", timeout=0.01)
+    got = []
+
+    def wait():
+        try:
+            got.append(future.get())
+        except BaseException as error:
+            got.append(error)
+
+    # Whoever answers is first, and has not written the answer yet.
+    assert future._open.pop(0)
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(0.1)
+    state, future._value = answer
+    future._state = state
+    thread.join(10)
+    gate.set()
+    assert got == ["value"] or str(got[0]) == "error"
+
+
+# -- the end of the sender's stack ------------------------------------------------------------------
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("how", ["tell", "ask", "request"])
+def test_a_recursion_without_end_that_sends_messages_does_not_stop_who_receives_them(
+    system, settled, spec, how
+):
+    ref = system.spawn(spec)
+
+    def endless():
+        if how == "tell":
+            ref.tell(1)
+        elif how == "ask":
+            ref.ask(1)
+        else:
+            ref.request(1).get()
+        endless()
+
+    def at_depth(depth):
+        # The stack ends at another place of the runtime each time.
+        if depth:
+            at_depth(depth - 1)
+        else:
+            with contextlib.suppress(RecursionError):
+                endless()
+
+    def work():
+        for depth in range(25):
+            at_depth(depth)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "a message was sent and its receiver sleeps on"
+    assert ref.request("hello").get(timeout=10) == "hello"
+    settled(system)
