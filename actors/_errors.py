@@ -45,6 +45,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Sequence
+from typing import Any
 
 import pykka
 
@@ -89,6 +90,20 @@ __all__ = [
 
 class CallboardError(Exception):
     """The root of the tree: catch this to catch everything callboard raises itself."""
+
+    def __reduce__(self) -> Any:
+        # Constructors take facts and make the text of them, so an error is not made anew by its
+        # text, as exceptions are when they come out of a process pool.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[CallboardError], args: tuple[Any, ...], facts: dict[str, Any]
+) -> CallboardError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class InvalidOption(CallboardError, ValueError):

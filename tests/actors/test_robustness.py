@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import dataclasses
 import math
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ import threading
 
 import pytest
 
+import actors
 from actors import (
     Actor,
     ActorFailed,
@@ -214,6 +216,28 @@ def test_a_failure_of_the_runtime_in_a_turn_fails_the_actor_and_answers_its_requ
             assert isinstance(caught.value.__cause__, ZeroDivisionError)
             assert ref.request("well").get(timeout=20) == "well"
             assert system.tree().children[0].restarts == 1
+
+
+ERRORS = [
+    Timeout(1.5),
+    InvalidOption("option", 3, "a text"),
+    actors.NameTaken("one", "/"),
+    actors.MailboxFull("/full", 3, "undelivered"),
+    actors.RestartLimitExceeded("/team", 3, 5.0),
+    actors.DeadlineExceeded("the request", 0.5),
+    actors.ForkedSystem("served"),
+    actors.WouldDeadlock(["/a", "/b", "/a"]),
+    actors.MissingExtra("openai"),
+    actors.ActorDeadError("it is dead"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_errors_come_out_of_a_process_pool_as_they_went_in(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
 
 
 @pytest.mark.slow
