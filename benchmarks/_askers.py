@@ -27,14 +27,18 @@ async def _callboard() -> AsyncIterator[Start]:
     """Async actors on the asker's own loop."""
     from actors import Actor, ActorSystem
 
+    class Worker(Actor):
+        def __init__(self, work: Work) -> None:
+            super().__init__()
+            self.work = work
+
+        async def on_receive(self, message: Any) -> Any:
+            return await self.work(message)
+
     async with ActorSystem("bench") as system:
 
         async def start(work: Work) -> Callable[[Any], Awaitable[Any]]:
-            class Worker(Actor):
-                async def on_receive(self, message: Any) -> Any:
-                    return await work(message)
-
-            return system.spawn(Worker).request
+            return system.spawn(Worker, work).request
 
         yield start
 

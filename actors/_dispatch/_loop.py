@@ -36,6 +36,9 @@ SPARE_DRIVERS = 64
 TURNS_PER_STEP = 256
 """Turns a driver takes before it lets the rest of the loop have a go."""
 
+MOST_SENT = 64
+"""Drivers that are sent in one round of the loop."""
+
 LENDS_PER_ROUND = 64
 """How often tasks lend themselves to ready actors before the loop has to come round."""
 
@@ -80,6 +83,10 @@ class _Driver:
         # would begin this one before it is made.
         self.task = asyncio.Task(self._drive(), loop=dispatcher.loop, context=self.context)
         self.cancelling = self.task.cancelling
+
+    def ended(self, _: object) -> None:
+        """Hear that its task is over."""
+        self.dispatcher.driver_ended(self)
 
     def begin(self, cell: Any) -> None:
         """Note that a turn of `cell` is about to begin."""
@@ -256,6 +263,7 @@ class LoopDispatcher:
         self._waking: set[_Driver] = set()
         # When the loop was asked to come round for `held_up`, until it does.
         self._asked: float | None = None
+        self._wanted = 1  # drivers that the next pump sends
         self._lends = 0  # since the loop came round
         # The tasks that lend their time, the innermost last. All are in the middle of a step.
         self._lenders: list[asyncio.Task[Any]] = []
@@ -298,6 +306,13 @@ class LoopDispatcher:
             self.thread = threading.get_ident()
         if not self.ready or self._waking:
             return
+        # One will do if handlers do not wait. If they do, each keeps its driver: double, or ten
+        # thousand that begin to wait at once would take the loop ten thousand rounds.
+        for _ in range(min(self._wanted, len(self.ready))):
+            self._send_driver()
+        self._wanted = min(2 * self._wanted, MOST_SENT)
+
+    def _send_driver(self) -> None:
         while self._spare:
             driver = self._spare.pop()
             parked = driver.parked
@@ -308,9 +323,10 @@ class LoopDispatcher:
         driver = _Driver(self)
         self._drivers.add(driver)
         self._waking.add(driver)
-        driver.task.add_done_callback(lambda _: self._driver_ended(driver))
+        driver.task.add_done_callback(driver.ended)
 
-    def _driver_ended(self, driver: _Driver) -> None:
+    def driver_ended(self, driver: _Driver) -> None:
+        """Forget a driver whose task is over."""
         self._drivers.discard(driver)
         self._waking.discard(driver)
         if self.ready:
@@ -322,6 +338,7 @@ class LoopDispatcher:
 
     def park(self, driver: _Driver) -> bool:
         """Have a driver wait for the next pump; tell False if it is to end instead."""
+        self._wanted = 1
         if self.ready:
             self.resume_pump()
         if len(self._spare) >= SPARE_DRIVERS or self._closed:
