@@ -171,16 +171,9 @@ class Pool:
         if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or self._closed:
             self.submit(cell)
             return
-        before, worker.cell = worker.cell, cell
-        if before is not None:
-            before.waits_for = future
-        worker.depth += 1
-        try:
-            for _ in range(cell.run(future)):
-                self._handled_inline()
-        finally:
-            worker.depth -= 1
-            worker.cell = before
+        if worker.cell is not None:
+            worker.cell.waits_for = future
+        self._run_as_guest(worker, cell, future)
 
     def take_here(self, cell: Any) -> None:
         """Give the mailbox of a brief actor its turn at once, on the thread that sends to it."""
@@ -191,10 +184,14 @@ class Pool:
         if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or worker.cell is cell:
             self.ready.put(cell)
             return
+        self._run_as_guest(worker, cell, None)
+
+    def _run_as_guest(self, worker: _Worker, cell: Any, until: Any) -> None:
+        """Have this thread take a turn of the cell within whatever it is doing."""
         before, worker.cell = worker.cell, cell
         worker.depth += 1
         try:
-            for _ in range(cell.run()):
+            for _ in range(cell.run(until)):
                 self._handled_inline()
         finally:
             worker.depth -= 1
