@@ -5,7 +5,7 @@ imports this facade (a test holds the table against the real imports):
 
 ```
 layer 0  _errors, _clock, _messages          error tree, time, the Structs all share
-layer 0  _executing                          whose code is executing
+layer 0  _executing, _ids                    whose code is executing; ids of runs and spans
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
 layer 1  _context, _waiting                  what travels with messages; who waits for whom
 layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls
@@ -20,6 +20,7 @@ layer 8  _system                             spawn, dispatch, statistics, shutdo
 layer 9  _default                            the default system, and whose code is executing
 layer 10 services/                           budget, decisions, bus, tracing, the scope of a run
 layer 11 agents/                             agents, models, prices
+layer 12 testing/                            simulation, probes, doubles: for tests only
 ```
 """
 

@@ -31,9 +31,19 @@ _default_lock = threading.Lock()
 _default: ActorSystem | None = None
 
 
+class _Own(threading.local):
+    system: ActorSystem | None = None
+
+
+own = _Own()
+"""`own.system` stands in for the default system on this thread; a simulation puts its own there."""
+
+
 def default_system() -> ActorSystem:
     """Return the system that is used where none is named; started on first use, stopped at exit."""
     global _default  # noqa: PLW0603 - the one default
+    if own.system is not None:
+        return own.system
     with _default_lock:
         if _default is None or _default._stopping is not None or _default._forked:
             _default = ActorSystem("default")

@@ -29,7 +29,7 @@ from actors._errors import (
     WouldDeadlock,
 )
 from actors._executing import CELL, local
-from actors._waiting import begin_wait
+from actors._waiting import begin_wait, signal
 
 __all__ = ["Future", "Requestee", "annotate", "get_all"]
 
@@ -271,8 +271,7 @@ class Future(pykka.Future[T], Generic[T]):
     def _wait(self, timeout: float | None) -> None:
         if _get_running_loop() is not None:
             raise WouldBlockLoop
-        arrival = threading.Lock()
-        arrival.acquire()
+        arrival = signal()
 
         def arrived(_: Future[T]) -> None:
             arrival.release()

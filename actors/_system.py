@@ -42,7 +42,7 @@ from actors._messages import (
 from actors._ref import ActorRef
 from actors._reports import Reports
 from actors._supervision import ChildSpec, Supervision
-from actors._timers import ThreadTimers
+from actors._timers import ThreadTimers, Timers
 from actors._tree import Root, all_below, find_below, living, node_of
 from actors._watchdog import Watchdog
 
@@ -93,6 +93,9 @@ class ActorSystem(Reports):
     when first needed; `async with ActorSystem() as system:` runs them on the caller's loop.
     """
 
+    _cells: tuple[type[Cell], type[Cell]] = (Cell, LoneCell)
+    """Those of supervised actors, and of those that nobody supervises."""
+
     def __init__(
         self,
         name: str | None = None,
@@ -112,10 +115,10 @@ class ActorSystem(Reports):
         self.failure: BaseException | None = None
         """Why the system shut itself down, if it did."""
         self.sent = Tally()
-        self.timers = ThreadTimers(self.clock, f"{self.name}-timers")
+        self.timers = self._make_timers()
         self._born = Tally()
         self._ended = Tally()
-        self._pool = Pool(self.name, self._inline.add)
+        self._pool = self._make_pool()
         self.groups = Groups(self)
         self._lock = threading.RLock()
         # Invariant: the fields below change under _lock.
@@ -151,6 +154,12 @@ class ActorSystem(Reports):
             ):
                 raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
             Watchdog(watchdog, self._executing, self.publish, self.timers)
+
+    def _make_timers(self) -> Timers:
+        return ThreadTimers(self.clock, f"{self.name}-timers")
+
+    def _make_pool(self) -> Any:
+        return Pool(self.name, self._inline.add)
 
     def _make_children(
         self, root: Root, policy: Supervision, on_empty: Callable[[], None]
@@ -220,7 +229,7 @@ class ActorSystem(Reports):
         """Start an actor among the given children; what `spawn` of systems and actors ends in."""
         if self._forked:
             raise ForkedSystem(self.name)
-        cell = (LoneCell if alone else Cell)(self, spec, spec.name or 0, parent)
+        cell = self._cells[alone](self, spec, spec.name or 0, parent)
         if not children.add(cell):
             raise SystemStopped(
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
@@ -254,13 +263,16 @@ class ActorSystem(Reports):
         if chosen == "loop":
             return self._loop_dispatcher()
         if chosen == "pinned":
-            pinned = Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
-            self._pinned.add(pinned)
-            return pinned
-        pool = self._pool
-        if not pool.started:
-            pool.start()
+            return self._make_pinned(cls)
+        pool: Dispatcher = self._pool
+        if not self._pool.started:
+            self._pool.start()
         return pool
+
+    def _make_pinned(self, cls: type[Actor]) -> Dispatcher:
+        pinned = Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
+        self._pinned.add(pinned)
+        return pinned
 
     def _loop_dispatcher(self) -> LoopDispatcher:
         dispatcher = self._loop

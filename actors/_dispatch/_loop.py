@@ -27,6 +27,7 @@ from typing import Any
 from loguru import logger
 
 from actors._executing import CELL, frames_from
+from actors._mailbox import THROUGHPUT
 
 __all__ = ["LoopDispatcher", "LoopThread"]
 
@@ -83,6 +84,8 @@ class _Driver:
         # would begin this one before it is made.
         self.task = asyncio.Task(self._drive(), loop=dispatcher.loop, context=self.context)
         self.cancelling = self.task.cancelling
+
+    throughput = THROUGHPUT
 
     def ended(self, _: object) -> None:
         """Hear that its task is over."""
@@ -370,14 +373,21 @@ class LoopDispatcher:
         driver.left = TURNS_PER_STEP
         driver.until = future
         asyncio._leave_task(loop, task)
+        try:
+            self._step(driver)
+        finally:
+            asyncio._enter_task(loop, task)
+            self._lenders.pop()
+            driver.until = None
+
+    def _step(self, driver: _Driver) -> None:
+        """Take turns as a parked driver, which the caller has taken from the spare ones."""
+        loop = self.loop
         asyncio._enter_task(loop, driver.task)
         try:
             suspended = driver.context.run(driver.step)
         finally:
             asyncio._leave_task(loop, driver.task)
-            asyncio._enter_task(loop, task)
-            self._lenders.pop()
-            driver.until = None
         parked = driver.parked
         if parked is None or parked.done():
             return  # a handler cancelled the task it ran in: the driver is on its way

@@ -22,7 +22,8 @@ from typing import Any
 from loguru import logger
 
 from actors._context import enter
-from actors._executing import frames_from, local
+from actors._executing import frames_from, local, taken_lock
+from actors._mailbox import THROUGHPUT
 
 __all__ = ["Pool"]
 
@@ -88,6 +89,9 @@ class _Worker:
         self.wake.acquire()
         if pool is None:
             _guests.add(self)
+
+    throughput = THROUGHPUT
+    signal = staticmethod(taken_lock)
 
     def frames(self) -> list[FrameType]:
         """Return the stack of its thread, the outermost frame first."""

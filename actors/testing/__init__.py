@@ -1,0 +1,5 @@
+"""Tests at actor level: whole systems in one thread, on virtual time, in the order of a seed."""
+
+from actors.testing._simulation import Simulation
+
+__all__ = ["Simulation"]
