@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors._future import Future
+from actors.testing._errors import SimulationError
 from actors.testing._faults import Faults
 from actors.testing._history import History, Kind
 from actors.testing._kernel import Kernel
@@ -27,6 +28,7 @@ class Recorder:
         self._clock = kernel.clock
         self._faults = faults
         self._add = history.add
+        self._over = False
         self._sent = 0
         # Invariant: the requests that have no answer, with who asked whom.
         self._asked: dict[Future[Any], tuple[int, str, str]] = {}
@@ -43,11 +45,20 @@ class Recorder:
         return bool(self._asked)
 
     def close(self) -> None:
-        """Write nothing more down."""
+        """Write nothing more down; nobody will answer any more."""
         self._add = _drop
+        self._over = True
+        for future in list(self._asked):
+            future._fail(_over())
 
     def sending(self, cell: Any, item: Any) -> float:
-        """Somebody sends `item`; return after how many seconds it is to be delivered."""
+        """Somebody sends `item`; return after how many seconds it is to be delivered.
+
+        Raises:
+            SimulationError: the simulation is over.
+        """
+        if self._over:
+            raise _over()
         message, future = (item[0], item[1]) if type(item) is tuple else (item, None)
         source = sender()
         target = cell.path
@@ -101,6 +112,10 @@ class Recorder:
     def noted(self, kind: Kind, path: str, what: Any = None) -> None:
         """Something happened to an actor."""
         self._add((self._kernel.steps, self._clock.now, kind, "", path, 0, what))
+
+
+def _over() -> SimulationError:
+    return SimulationError("the simulation is over; what is left of it does nothing any more")
 
 
 def _drop(_: Any) -> None:

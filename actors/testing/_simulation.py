@@ -161,6 +161,7 @@ class Simulation:
             kernel.close()
             self._cancel_tasks()
             self._loop.close()
+            self.system.leave()
         finally:
             self._world.__exit__(None, None, None)
             assert self._before is not None

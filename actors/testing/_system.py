@@ -15,7 +15,7 @@ from actors._cell import Cell, LoneCell
 from actors._executing import CELL, Signal, local
 from actors._future import Future
 from actors._mailbox import Dispatcher
-from actors._messages import ActorFailed, ActorRestarted, DeadLetter
+from actors._messages import ActorFailed, ActorRestarted, DeadLetter, ShutdownReport
 from actors._system import ActorSystem
 from actors._timers import Timers
 from actors._waiting import signal
@@ -263,6 +263,13 @@ class SimulatedSystem(ActorSystem):
     def _make_pinned(self, cls: type[Any]) -> Dispatcher:  # noqa: ARG002 - it needs no thread
         pool: Dispatcher = self._pool
         return pool
+
+    def leave(self) -> None:
+        """Count as stopped, since nobody will take another step."""
+        self._stop_permit.clear()
+        self._stopping = self._stopped
+        self._terminated.set()
+        self._stopped.try_set(ShutdownReport(self._ended.value, (), 0.0))
 
     def drivers(self) -> list[Any]:
         """Return the tasks in which async actors take their turns."""

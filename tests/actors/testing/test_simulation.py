@@ -665,3 +665,17 @@ def test_a_supervised_team_restarts_in_every_order():
                 ref.tell("crash")
             assert [ref.ask("hello") for ref in refs] == ["hello"] * 3
             assert len(sim.history.of("restart")) == 1
+
+
+def test_what_is_left_of_a_simulation_does_not_hang():
+    with pytest.raises(ZeroDivisionError), Simulation() as sim:
+        slow = sim.system.spawn(Slow)
+        reply = slow.request(10)
+        sim.run(seconds=1)
+        _ = 1 / 0
+    with pytest.raises(SimulationError, match="over"):
+        reply.get(timeout=5)
+    with pytest.raises(SimulationError, match="over"):
+        slow.ask(1)
+    assert sim.system.shutdown().get(timeout=5).abandoned == ()
+    assert sim.system not in actors._system.running_systems()
