@@ -14,10 +14,11 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
+from actors._answer import _get_running_loop
 from actors._context import CARRY, RUN, context_to_carry
 from actors._deadline import Deadline
 from actors._errors import ActorDeadError, ForeignRef, InvalidOption, WouldBlockLoop
-from actors._future import Future, _get_running_loop
+from actors._future import Future
 from actors._mailbox import Mailbox
 
 __all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target"]

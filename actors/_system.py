@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar, overload
 from loguru import logger
 
 from actors._actor import Actor, as_spec
+from actors._answer import _get_running_loop
 from actors._cell import Cell, LoneCell, bind_defaults, renew_locks
 from actors._children import Children
 from actors._clock import Clock, SystemClock
@@ -29,7 +30,7 @@ from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
-from actors._future import Future, _get_running_loop
+from actors._future import Future
 from actors._groups import Groups
 from actors._mailbox import Dispatcher, Tally
 from actors._messages import (
