@@ -16,8 +16,9 @@ layer 5  _actor, _groups                     the hooks a user writes; named grou
 layer 5  _events, _watchdog                  the event stream; slow handlers
 layer 6  _reports                            what cells report to their system
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
-layer 7  _tree                               the tree as data: roots, walks, look-ups
-layer 8  _system                             spawn, dispatch, statistics, shutdown
+layer 6  _tree                               the tree as data: roots, walks, look-ups
+layer 7  _shutdown, _fork                    a system's parts and their end; forked processes
+layer 8  _system                             spawn, dispatch, statistics
 layer 9  _default                            the default system, and whose code is executing
 layer 10 services/                           budget, decisions, bus, tracing, the scope of a run
 layer 11 agents/                             agents, models, prices

@@ -14,7 +14,8 @@ from typing import Any
 from actors._actor import Actor
 from actors._executing import CELL, local
 from actors._ref import ActorRef
-from actors._system import JOIN_SECONDS, ActorSystem, running_systems
+from actors._shutdown import JOIN_SECONDS
+from actors._system import ActorSystem, running_systems
 
 __all__ = ["current_actor", "default_system"]
 
