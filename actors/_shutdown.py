@@ -23,7 +23,7 @@ from actors._clock import Clock
 from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
-from actors._errors import SystemStopped, WouldBlockLoop
+from actors._errors import ForkedSystem, SystemStopped, WouldBlockLoop
 from actors._future import Future
 from actors._mailbox import Tally
 from actors._messages import ShutdownReport, SystemFailed
@@ -92,6 +92,15 @@ class Stoppable(Reports):
             self._services, Supervision(intensity=10), self._wrap_up
         )
 
+    def check_process(self) -> None:
+        """Refuse to do anything in a process that only inherited the system.
+
+        Raises:
+            ForkedSystem: it was started before this process was forked.
+        """
+        if self._forked:
+            raise ForkedSystem(self.name)
+
     def _make_children(
         self, root: Root, policy: Supervision, on_empty: Callable[[], None]
     ) -> Children:
@@ -121,12 +130,15 @@ class Stoppable(Reports):
 
         Each actor first handles what it has, for as long as its `shutdown` allows; then it is
         killed, and if its handler still does not return, abandoned and reported. It may be called
-        from anywhere, signal handlers included.
+        from anywhere, signal handlers included. In a process that inherited the system by fork it
+        does nothing, as the system is the parent's.
 
         Args:
             drain: False has each actor (services excepted) end after the message it is at; what
                 waits becomes dead letters.
         """
+        if self._forked:
+            return self._stopped
         # No lock: a signal handler may have interrupted its holder, on this very thread.
         if not self._stop_permit.pop(0, 0):
             return self._stopped
@@ -134,9 +146,7 @@ class Stoppable(Reports):
         self._stopping = self._stopped
         self.drains = drain
         assert self._user.children is not None
-        if self._forked:
-            self._stopped.try_set(ShutdownReport(0, (), 0.0))
-        elif self._user.children.interrupted or self.timers.interrupted:
+        if self._user.children.interrupted or self.timers.interrupted:
             # By this call, from a signal handler or a finalizer. The change has to be finished
             # first, so the rest is done elsewhere (not by `Thread.start`, which takes a lock).
             _thread.start_new_thread(self._stop_users, ())
@@ -196,11 +206,17 @@ class Stoppable(Reports):
     # -- the `with` block --------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if self._stopping is not None:
-            raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
+        self._may_be_entered()
         return self
 
+    def _may_be_entered(self) -> None:
+        self.check_process()
+        if self._stopping is not None:
+            raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._forked:
+            return
         # On Ctrl-C nobody wants what is queued any more; a second one ends this wait, too.
         drain = kind is None or issubclass(kind, Exception)
         if _get_running_loop() is not None:
@@ -210,8 +226,7 @@ class Stoppable(Reports):
         self._join(JOIN_SECONDS)
 
     async def __aenter__(self) -> Self:
-        if self._stopping is not None:
-            raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
+        self._may_be_entered()
         with self._lock:
             if self._loop is None:
                 self._loop = LoopDispatcher(asyncio.get_running_loop())
@@ -223,6 +238,8 @@ class Stoppable(Reports):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._forked:
+            return
         # The shutdown goes on to its bounded end even if this task is cancelled meanwhile.
         ending = self.shutdown(drain=kind is None or issubclass(kind, Exception))
         cancelled: asyncio.CancelledError | None = None

@@ -133,7 +133,8 @@ class ActorSystem(Stoppable):
         """
         assert self._user.children is not None
         spec = as_spec(what, args, name, kwargs)
-        if self._stopping is not None and not self._forked:
+        if self._stopping is not None:
+            self.check_process()
             raise SystemStopped(f"{self.name} is stopping or has stopped, and starts no actors")
         if spec.name == "system":
             raise NameTaken("system", "/")  # there live the services
@@ -213,10 +214,12 @@ class ActorSystem(Stoppable):
 
     def find(self, path: str) -> ActorRef[Any] | None:
         """Return the living actor at a path such as "/team/writer", or None."""
+        self.check_process()
         return find_below(self._user, self._services, path)
 
     def stats(self) -> SystemStats:
         """Return the system's counters; cheap enough to poll each second."""
+        self.check_process()
         # What was handled is read before what was sent, so nothing seems handled unsent.
         dead = self._dead.value
         ended = self._ended.value
@@ -239,6 +242,7 @@ class ActorSystem(Stoppable):
 
     def tree(self) -> TreeNode:
         """Return what lives, from the root down."""
+        self.check_process()
         roots = (
             *(node_of(cell) for cell in living(self._user)),
             TreeNode(
@@ -290,4 +294,5 @@ def _after_fork() -> None:
     inherit(list(_all_systems))
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

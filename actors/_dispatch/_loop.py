@@ -453,6 +453,11 @@ class LoopDispatcher:
 
     # -- the end -----------------------------------------------------------------------------
 
+    def abandon(self) -> None:
+        """Let nobody miss the drivers, which go on in the process that this one was forked from."""
+        for driver in self._drivers:
+            driver.task._log_destroy_pending = False  # type: ignore[attr-defined]  # as gather does
+
     async def close(self) -> None:
         """Let all drivers end; handlers that are still suspended are cancelled."""
         self._closed = True
