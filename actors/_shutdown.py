@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextlib
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -33,6 +35,11 @@ from actors._timers import ThreadTimers
 from actors._tree import Root
 
 __all__ = ["JOIN_SECONDS", "Stoppable"]
+
+_roots: set[Root] = set()
+"""Those of the systems that run. A root holds its actors, and each of them its system: those that
+everybody has forgotten go on, and are stopped at exit. A system without actors is held by whoever
+uses it, and by nobody else."""
 
 JOIN_SECONDS = 2.0
 """How long the end of a `with` block waits for threads whose work is over."""
@@ -91,6 +98,26 @@ class Stoppable(Reports):
         self._services.children = self._make_children(
             self._services, Supervision(intensity=10), self._wrap_up
         )
+        _roots.update((self._user, self._services))
+
+    def __del__(self) -> None:
+        """End the threads of a system that was forgotten; no actor lives in it, see `_roots`."""
+        if "_services" not in vars(self) or self._stopping is not None or self._forked:
+            return
+        if not (self._pool.started or self._loop_thread or self.timers.threads):
+            _roots.difference_update((self._user, self._services))
+            return
+        self._stopping = self._stopped
+        # Elsewhere, as this may be in the middle of anything, on one of those threads even.
+        with contextlib.suppress(RuntimeError):  # the interpreter is about to end
+            _thread.start_new_thread(self._wrap_up, ())
+        warnings.warn(
+            f"{self!r} was forgotten and its threads are ended; use it in a `with` block, or call "
+            "its shutdown()",
+            ResourceWarning,
+            stacklevel=1,
+            source=self,
+        )
 
     def check_process(self) -> None:
         """Refuse to do anything in a process that only inherited the system.
@@ -104,17 +131,14 @@ class Stoppable(Reports):
     def _make_children(
         self, root: Root, policy: Supervision, on_empty: Callable[[], None]
     ) -> Children:
-        def shut_down() -> None:
-            self.shutdown()
-
         return Children(
             policy,
             self.clock,
             self.timers,
             lambda: root.path or "/",
-            self._escalated,
-            shut_down,
-            on_empty,
+            _weakly(self._escalated),
+            _weakly(self.shutdown),
+            _weakly(on_empty),
         )
 
     def _escalated(self, error: BaseException) -> None:
@@ -170,6 +194,7 @@ class Stoppable(Reports):
             if self._terminated.is_set():
                 return
             self._terminated.set()
+        _roots.difference_update((self._user, self._services))
         self.timers.close()
         self._pool.close()
         if self._loop_thread is not None and self._loop is not None:
@@ -253,6 +278,18 @@ class Stoppable(Reports):
         self._join(0.1 if self._abandoned else JOIN_SECONDS)
         if cancelled is not None:
             raise cancelled
+
+
+def _weakly(method: Callable[..., object]) -> Callable[..., None]:
+    """Return the method as a function that does not hold the object; see `_roots`."""
+    weak = weakref.WeakMethod(method)
+
+    def call(*args: Any) -> None:
+        bound = weak()
+        if bound is not None:
+            bound(*args)
+
+    return call
 
 
 async def _settled(future: Future[Any]) -> None:

@@ -32,7 +32,7 @@ from actors._ref import ActorRef
 from actors._shutdown import Stoppable
 from actors._supervision import ChildSpec, Supervision
 from actors._tree import find_below, living, node_of
-from actors._watchdog import Watchdog
+from actors._watchdog import Executing, Watchdog
 
 __all__ = ["ActorSystem", "running_systems"]
 
@@ -99,7 +99,7 @@ class ActorSystem(Stoppable):
                 or not seconds > 0
             ):
                 raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
-            Watchdog(watchdog, self._executing, self.publish, self.timers)
+            Watchdog(watchdog, _weakly_executing(self), self.events.publish, self.timers)
 
     def __repr__(self) -> str:
         return f"<ActorSystem {self.name!r}>"
@@ -202,7 +202,7 @@ class ActorSystem(Stoppable):
             with self._lock:
                 if self._loop is None:
                     self._loop_thread = LoopThread(f"{self.name}-loop")
-                    self._loop = LoopDispatcher(self._loop_thread.loop)
+                    self._loop = self._loop_thread.dispatcher
                 dispatcher = self._loop
         return dispatcher
 
@@ -283,6 +283,17 @@ class ActorSystem(Stoppable):
     def cell_ended(self) -> None:
         """Count a dead actor."""
         self._ended.add()
+
+
+def _weakly_executing(system: ActorSystem) -> Callable[[], Executing]:
+    """Return a look at who executes that does not hold the system."""
+    weak = weakref.ref(system)
+
+    def look() -> Executing:
+        running = weak()
+        return () if running is None else running._executing()
+
+    return look
 
 
 def running_systems() -> list[ActorSystem]:

@@ -481,6 +481,9 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        # Held by the thread, or a system that is forgotten would be collected with its drivers,
+        # and they be closed as what nobody can ever wake.
+        self.dispatcher = LoopDispatcher(self.loop)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

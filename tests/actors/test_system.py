@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 
 import pytest
 from loguru import logger
@@ -35,6 +37,11 @@ class Call(Actor):
     """Calls what it is sent, with itself."""
 
     def on_receive(self, message):
+        return message(self)
+
+
+class CallOnLoop(Actor):
+    async def on_receive(self, message):
         return message(self)
 
 
@@ -453,6 +460,40 @@ def test_no_thread_is_left_behind():
     assert not [t for t in left if t.is_alive()]
 
 
+def threads_of(name):
+    return [t for t in threading.enumerate() if t.name.startswith(name)]
+
+
+@pytest.mark.parametrize("kind", [Call, CallOnLoop])
+@pytest.mark.parametrize("watchdog", [None, 30])
+def test_a_system_that_is_forgotten_without_actors_warns_and_its_threads_end(
+    kind, watchdog, eventually
+):
+    def forget():
+        system = ActorSystem("forgotten", watchdog=watchdog)
+        ref = system.spawn(kind)
+        assert ref.ask(lambda me: me.system) is system
+        ref.stop()
+        assert threads_of("forgotten")
+        return weakref.ref(system)
+
+    def gone():
+        gc.collect()
+        return system() is None
+
+    with pytest.warns(ResourceWarning, match="'forgotten'> was forgotten.* in a `with` block"):  # noqa: PT031
+        system = forget()
+        eventually(gone)
+    eventually(lambda: not threads_of("forgotten"))
+
+
+def test_a_system_that_is_forgotten_before_it_has_threads_warns_of_nothing(recwarn):
+    system = weakref.ref(ActorSystem("forgotten"))
+    gc.collect()
+    assert system() is None
+    assert not recwarn
+
+
 def test_systems_side_by_side_share_nothing():
     with ActorSystem() as one, ActorSystem() as two:
         mine, yours = one.spawn(Call, name="same"), two.spawn(Call, name="same")
@@ -510,6 +551,36 @@ def test_an_interpreter_exits_although_a_system_was_never_left():
         system.timers.call_later(1000, print)
     """)
     assert (done.returncode, done.stdout) == (0, "hello None\n"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["Idle", "Suspended", "Ticks"])
+def test_a_system_that_is_forgotten_goes_on_while_an_actor_lives_and_is_stopped_at_exit(kind):
+    done = interpreter(f"""
+        import asyncio, gc, threading, weakref
+        from actors import *
+        class Idle(Actor):
+            def on_stop(self): print("stopped", flush=True)
+        class Suspended(Idle):
+            async def on_receive(self, message): await asyncio.Event().wait()
+            def on_failure(self, *_): print("stopped", flush=True)
+        class Ticks(Idle):
+            def on_start(self): self.timers.start("tick", "tick", after=0.001, every=True)
+            def on_receive(self, message):
+                if gate.is_set(): ticked.set()
+        def forget():
+            system = ActorSystem()
+            kill = {kind} is Suspended
+            system.spawn(ChildSpec({kind}, shutdown="brutal_kill" if kill else 20)).tell("begin")
+            return weakref.ref(system)
+        gate, ticked = threading.Event(), threading.Event()
+        system = forget()
+        for _ in range(3): gc.collect()
+        gate.set()
+        if {kind} is Ticks: ticked.wait()
+        print(system() is not None, system().health().live)
+    """)
+    assert (done.returncode, done.stdout) == (0, "True True\nstopped\n"), done.stderr
 
 
 @pytest.mark.slow
