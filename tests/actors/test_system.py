@@ -718,7 +718,7 @@ def test_a_forked_process_waits_for_no_answer_of_its_parents_actors_and_can_watc
         class Suspended(Actor):
             async def on_receive(self, message):
                 entered.set()
-                while not gate.is_set(): await asyncio.sleep(0.01)
+                await asyncio.to_thread(gate.wait)
         class Owes(Actor):
             def on_receive(self, message):
                 self.reply = self.reply_later()
