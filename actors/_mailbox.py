@@ -29,8 +29,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from actors._answer import Answer, _get_running_loop
 from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop, WouldDeadlock
-from actors._future import Future, _get_running_loop
 from actors._waiting import begin_wait, blocking
 
 __all__ = [
@@ -280,7 +280,7 @@ class Mailbox:
             self.discard(item)
             return False
         error = MailboxFull(self.describe(), bounds.capacity, message)
-        if isinstance(future, Future):
+        if isinstance(future, Answer):
             future._fail(error)
             return False
         raise error
