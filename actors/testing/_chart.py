@@ -10,8 +10,9 @@
 ```
 
 A message that is handled at once is one arrow. Otherwise its arrow ends in `:`, and an `o` shows
-where it is handled. Replies are broken arrows; `*` is a start, `X` an end, `!` a failure, `~` a
-restart, `?` a dead letter or a late reply, and `#` in place of a lifeline a fault that was injected.
+where it is handled. Replies are broken arrows. In place of a lifeline, `*` is a start, `X` an end,
+`!` a failure, `~` a restart, `?` a dead letter or a late reply, `#` a fault that was injected, and
+`@` a message to itself.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ end, which proves that no order of events fails.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -78,7 +78,7 @@ def _check_system(name: str, value: object) -> None:
         raise InvalidOption(name, value, "a dict of options of `ActorSystem`")
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[str, object], None]] = {
     "seeds": _check_count,
     "systematic": _check_systematic,
     "steps": _check_count,
@@ -118,6 +118,7 @@ def explore(attempt: Attempt, plan: Plan) -> Exploration:
     Raises:
         NotDeterministic: one failed, and does something else when it is run again.
     """
+    __tracebackhide__ = True
     enumerated = plan.systematic is not False
     found = _enumerate(attempt, plan) if enumerated else _by_seed(attempt, plan.seeds)
     first = found.failure
@@ -138,12 +139,14 @@ def replay(attempt: Attempt, what: Replay) -> Exploration:
         attempt: makes a run.
         what: which.
     """
+    __tracebackhide__ = True
     outcome = attempt(what)
     tried = f"seed {what}" if what.choices is None else f"the schedule {what}"
     return Exploration(1, tried, None if outcome.error is None else outcome)
 
 
 def _by_seed(attempt: Attempt, seeds: int) -> Exploration:
+    __tracebackhide__ = True
     tried = f"{seeds} seeds, from 0 to {seeds - 1}" if seeds > 1 else "seed 0"
     for seed in range(seeds):
         outcome = attempt(Replay(seed))
@@ -154,12 +157,14 @@ def _by_seed(attempt: Attempt, seeds: int) -> Exploration:
 
 def _check_again(first: Outcome, attempt: Attempt) -> None:
     """Run a failing one once more."""
+    __tracebackhide__ = True
     second = attempt(first.replay)
     pairs = zip_longest(_lines(first), _lines(second), fillvalue="")
     for number, (before, after) in enumerate(pairs, 1):
         if before != after:
             error = NotDeterministic(str(first.replay), number, before, after)
-            raise error from first.error
+            assert first.error is not None
+            raise error.with_traceback(first.error.__traceback__) from first.error
 
 
 def _lines(outcome: Outcome) -> list[str]:
@@ -179,6 +184,7 @@ def _enumerate(attempt: Attempt, plan: Plan) -> Exploration:
     Each schedule but the first is another one, its *origin*, up to its own last deviation: so each
     comes up once.
     """
+    __tracebackhide__ = True
     most = None if plan.systematic is True else int(plan.systematic)
     # Invariant: what is to be run yet, by delays; no more of it than may be run.
     waiting: dict[int, deque[_Branch]] = {0: deque([([], 0, 0)])}
@@ -194,7 +200,6 @@ def _enumerate(attempt: Attempt, plan: Plan) -> Exploration:
             taken, place, choice = line.popleft()
             outcome = attempt(Replay(0, (*taken[:place], choice) if choice else ()))
             if outcome.error is not None:
-                outcome.replay = Replay(0, outcome.replay.choices)
                 return Exploration(runs, _unfinished(runs, delays), outcome)
             begin = place + 1 if choice else 0
             for new, branch in _branches(outcome, begin):
@@ -206,7 +211,7 @@ def _enumerate(attempt: Attempt, plan: Plan) -> Exploration:
                 if len(others) < plan.seeds - runs:
                     others.append(branch)
         del waiting[delays]
-    tried = f"all {runs} interleavings"
+    tried = f"all {runs} interleavings" if runs > 1 else "the only interleaving"
     return Exploration(runs, f"{tried} with at most {most} delays" if beyond else tried)
 
 
@@ -221,5 +226,5 @@ def _branches(outcome: Outcome, begin: int) -> list[tuple[int, _Branch]]:
 
 
 def _unfinished(runs: int, delays: int) -> str:
-    before = f"all with less than {delays} delays, and " if delays else ""
+    before = f"all with fewer than {delays} delays, and " if delays else ""
     return f"{runs} interleavings: {before}some with {delays}"

@@ -132,6 +132,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     subprocess_shell = subprocess_exec
 
+    def __del__(self) -> None:
+        """Have nothing to complain of: a simulation that was never entered holds nothing open."""
+
     def close(self) -> None:
         self._fifo.clear()
         super().close()

@@ -7,6 +7,9 @@ it, its other fixtures, its report) takes longer than a simulation.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 import os
 import shlex
 import shutil
@@ -20,8 +23,7 @@ import pytest
 
 if TYPE_CHECKING:  # pytest loads this at each start, whether there are simulations or not
     from actors.testing._explore import Exploration, Plan
-    from actors.testing._outcome import Attempt, Outcome
-    from actors.testing._schedules import Replay
+    from actors.testing._outcome import Outcome
     from actors.testing._simulation import Simulation
 
 __all__ = [
@@ -118,9 +120,6 @@ def sim(request: pytest.FixtureRequest) -> Simulation:
     return cast("Simulation", simulation)
 
 
-_own_sim = getattr(sim, "__wrapped__", None) or getattr(sim, "__pytest_wrapped__", sim)
-
-
 def _takes_sim(item: pytest.Function) -> bool:
     """Tell whether a test takes this plugin's `sim`, be it through another fixture of that name."""
     found = item._fixtureinfo.name2fixturedefs.get("sim", ())
@@ -133,7 +132,6 @@ def _takes_sim(item: pytest.Function) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Find out whether a test is simulated; keep what is fresh for each run from being made yet."""
-    __tracebackhide__ = True
     if not isinstance(item, pytest.Function):
         return
     marks = list(item.iter_markers("simulate"))
@@ -148,8 +146,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
     item.stash[_plan] = _plan_of(item, marks)
     if case:
-        runtest = item.runtest
-        item.runtest = lambda: _run_case(item, runtest)  # type: ignore[method-assign]
+        item.runtest = lambda: _run_case(item)  # type: ignore[method-assign]
         return
     for name in _fresh(item):
         item.funcargs[name] = None
@@ -181,10 +178,12 @@ def _plan_of(item: pytest.Function, marks: list[pytest.Mark]) -> Plan:
     options.setdefault("seeds", usual if marks else 1)
     if marks and item.config.getoption("simulate_seeds"):
         options["seeds"] = int(item.config.getoption("simulate_seeds"))
+    wrong = ""
     try:
         return Plan.of(options)
     except InvalidOption as error:
-        pytest.fail(str(error), pytrace=False)
+        wrong = f"{item.name} is marked `simulate` with a wrong option: {error}"
+    pytest.fail(wrong, pytrace=False)
 
 
 def _fresh(item: pytest.Function) -> list[str]:
@@ -215,8 +214,6 @@ def _fresh(item: pytest.Function) -> list[str]:
 
 
 def _is_async(function: Any) -> bool:
-    import inspect
-
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
@@ -262,17 +259,20 @@ def _call(item: pytest.Function, sim: Simulation, arguments: dict[str, Any]) -> 
 
 def _finish(item: pytest.Function, fresh: list[str]) -> None:
     """End fixtures, the last one first, so that the next run makes them anew."""
-    request = item._request
-    for name in reversed(fresh):
-        request._fixture_defs.pop(name, None)
-        for definition in reversed(item._fixtureinfo.name2fixturedefs[name]):
-            definition.finish(cast("Any", request))
+    __tracebackhide__ = True
+    request: Any = item._request
+    with contextlib.ExitStack() as all_of_them:  # even where one of them fails
+        for name in fresh:
+            request._fixture_defs.pop(name, None)
+            for definition in item._fixtureinfo.name2fixturedefs[name]:
+                all_of_them.callback(definition.finish, request)
 
 
-def _run_case(item: pytest.Function, runtest: Callable[[], None]) -> None:
+def _run_case(item: pytest.Function) -> None:
     """Run a method of a `unittest.TestCase`, which finds the simulation as `self.sim`."""
     method = item.obj
 
+    @functools.wraps(method)
     def explored() -> None:
         __tracebackhide__ = True
 
@@ -285,7 +285,7 @@ def _run_case(item: pytest.Function, runtest: Callable[[], None]) -> None:
         _explore(item, test)
 
     item.obj = explored
-    runtest()
+    type(item).runtest(item)
 
 
 def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
@@ -297,7 +297,7 @@ def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
     from actors.testing._schedules import Replay
 
     plan = item.stash[_plan]
-    folder = item.funcargs.get("tmp_path")
+    folder: Any = item.funcargs.get("tmp_path")
 
     def run(sim: Simulation) -> None:
         __tracebackhide__ = True
@@ -320,7 +320,7 @@ def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
     try:
         found = explore(attempt, plan) if seed is None else replay(attempt, Replay.parse(seed))
     except NotDeterministic as error:
-        item.stash[_section] = f"replay may differ: {_command(item, error.replay)}\n"
+        item.stash[_section] = f"replay this: {_command(item, error.replay)}\n"
         raise
     item.user_properties.append((_PROPERTY, found.tried))
     shortest = found.shortest
@@ -364,8 +364,8 @@ def _told(item: pytest.Function, found: Exploration, shortest: Outcome) -> str:
     if written := _write(item, shortest):
         lines.append(f"the whole history: {written}")
     if shortest is not first:
-        lines.append(f"before shrinking: {_command(item, str(first.replay))}")
-    lines.append(f"replay: {_command(item, str(shortest.replay))}")
+        lines.append(f"replay all of it: {_command(item, str(first.replay))}")
+    lines.append(f"replay this: {_command(item, str(shortest.replay))}")
     return "\n".join(lines)
 
 
@@ -376,14 +376,15 @@ def _ordinal(number: int) -> str:
 
 def _size(outcome: Outcome) -> str:
     return (
-        f"{len(outcome.history)} events, {outcome.deviations()} of {len(outcome.taken)} choices "
-        f"not the oldest, sha256 {outcome.history.digest()[:16]}"
+        f"{len(outcome.history)} events, {len(outcome.taken)} choices of which "
+        f"{outcome.deviations()} are not the oldest; sha256 {outcome.history.digest()[:16]}"
     )
 
 
 def _command(item: pytest.Function, seed: str) -> str:
     """Return the line that runs it again, from the folder in which pytest was started."""
-    node = shlex.quote(item.config.cwd_relative_nodeid(item.nodeid))
+    config: Any = item.config
+    node = shlex.quote(str(config.cwd_relative_nodeid(item.nodeid)))
     return f"pytest {node} --simulate-seed={seed}"
 
 

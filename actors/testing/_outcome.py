@@ -21,9 +21,10 @@ from actors.testing._simulation import STEPS, Simulation
 __all__ = ["Attempt", "Kind", "Outcome", "kind_of"]
 
 _NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?")
-_NOT_THE_TESTS = tuple(
-    {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-) + (str(Path(__file__).parents[1]),)
+_NOT_THE_TESTS = (
+    *{sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")},
+    str(Path(__file__).parents[1]),
+)
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -117,7 +118,7 @@ class Attempt:
         self._test = test
         self._steps = steps
         self._system = dict(system or {})
-        self._caught = (*caught, asyncio.CancelledError)
+        self._caught: tuple[type[BaseException], ...] = (*caught, asyncio.CancelledError)
         self._passed_on = passed_on
 
     def within(self, steps: int) -> Attempt:
@@ -139,8 +140,8 @@ class Attempt:
         try:
             with sim:
                 self._test(sim)
-        except self._passed_on:
-            raise
-        except self._caught as caught:
-            error = caught
+        except BaseException as raised:
+            if isinstance(raised, self._passed_on) or not isinstance(raised, self._caught):
+                raise
+            error = raised
         return Outcome(replay, sim, error)

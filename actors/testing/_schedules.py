@@ -68,7 +68,7 @@ class ChosenSchedule:
         return chosen
 
 
-_REPLAY = re.compile(r"(-?\d+)(?::((?:\d+x)?\d+(?:\.(?:\d+x)?\d+)*)?)?", re.ASCII)
+_REPLAY = re.compile(r"(-?\d+)(?::((?:\d+x)?\d+(?:\.(?:\d+x)?\d+)*))?", re.ASCII)
 _LEAST_RUN = 4
 """Equal choices in a row from which on they are counted instead of repeated."""
 
@@ -77,7 +77,8 @@ class Replay(msgspec.Struct, frozen=True):
     """What is needed to have the same simulation again.
 
     As text: `17` for a seed, `17:3.0.2` for a seed whose schedule is replaced by these choices and
-    then goes on oldest-first, `17:3.40x0.2` with forty zeros in a row.
+    then goes on oldest-first (so `17:0` is oldest-first throughout), `17:3.40x0.2` with forty zeros
+    in a row.
 
     Attributes:
         seed: of everything random.
@@ -94,7 +95,7 @@ class Replay(msgspec.Struct, frozen=True):
         for choice, run in itertools.groupby(self.choices):
             times = len(list(run))
             parts += [f"{times}x{choice}"] if times >= _LEAST_RUN else [str(choice)] * times
-        return f"{self.seed}:{'.'.join(parts)}"
+        return f"{self.seed}:{'.'.join(parts) or '0'}"
 
     def schedule(self) -> RandomSchedule | ChosenSchedule:
         """Return a new schedule that chooses so."""
@@ -113,10 +114,10 @@ class Replay(msgspec.Struct, frozen=True):
                 "--simulate-seed", text, "a seed as it was printed, such as 17 or 17:3.0.2"
             )
         seed = int(found[1])
-        if ":" not in text:
+        if found[2] is None:
             return cls(seed)
         choices: list[int] = []
-        for part in (found[2] or "").split(".") if found[2] else ():
+        for part in found[2].split("."):
             times, _, choice = part.rpartition("x")
             choices += [int(choice)] * int(times or 1)
         return cls(seed, tuple(choices))
