@@ -11,6 +11,7 @@ end, which proves that no order of events fails.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import zip_longest
@@ -189,13 +190,14 @@ def _enumerate(attempt: Attempt, plan: Plan) -> Exploration:
     # Invariant: what is to be run yet, by delays; no more of it than may be run.
     waiting: dict[int, deque[_Branch]] = {0: deque([([], 0, 0)])}
     beyond = False
+    cut_at = math.inf
     runs = 0
     while waiting:
         delays = min(waiting)
         line = waiting[delays]
         while line:
             if runs == plan.seeds:
-                return Exploration(runs, _unfinished(runs, delays))
+                return Exploration(runs, _unfinished(runs, min(delays, cut_at)))
             runs += 1
             taken, place, choice = line.popleft()
             outcome = attempt(Replay(0, (*taken[:place], choice) if choice else ()))
@@ -210,9 +212,11 @@ def _enumerate(attempt: Attempt, plan: Plan) -> Exploration:
                 others = waiting.setdefault(total, deque())
                 if len(others) < plan.seeds - runs:
                     others.append(branch)
+                else:
+                    cut_at = min(cut_at, total)
         del waiting[delays]
     tried = f"all {runs} interleavings" if runs > 1 else "the only interleaving"
-    return Exploration(runs, f"{tried} with at most {most} delays" if beyond else tried)
+    return Exploration(runs, f"{tried} with at most {_delays(most)}" if beyond else tried)
 
 
 def _branches(outcome: Outcome, begin: int) -> list[tuple[int, _Branch]]:
@@ -225,6 +229,10 @@ def _branches(outcome: Outcome, begin: int) -> list[tuple[int, _Branch]]:
     ]
 
 
-def _unfinished(runs: int, delays: int) -> str:
-    before = f"all with fewer than {delays} delays, and " if delays else ""
+def _unfinished(runs: int, delays: float) -> str:
+    before = f"all with fewer than {_delays(delays)}, and " if delays else ""
     return f"{runs} interleavings: {before}some with {delays}"
+
+
+def _delays(number: float | None) -> str:
+    return "1 delay" if number == 1 else f"{number} delays"

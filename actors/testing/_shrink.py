@@ -147,7 +147,6 @@ class _Shrinker:
                 if self.fails((*self.choices[:place], lower, *self.choices[place + 1 :])):
                     break
 
-
     def _hurry(self) -> None:
         """Try to take the youngest instead of an older one: to go on with what has just begun."""
         place = 0

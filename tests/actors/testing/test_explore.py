@@ -105,9 +105,11 @@ def test_a_schedule_that_always_takes_the_oldest_has_a_text_too():
     assert Replay.parse("5:0").schedule().choose(7) == 0
 
 
-@pytest.mark.parametrize("text", ["", "x", "1.5", "1:", "1:a", "1:2..3", "1:x3", "1:2x", "1:-1", "١"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "1.5", "1:", "1:a", "1:2..3", "1:x3", "1:2x", "1:-1", "\u0661"]
+)
 def test_other_text_is_refused(text):
-    with pytest.raises(InvalidOption, match="17:3.0.2"):
+    with pytest.raises(InvalidOption, match=r"17:3\.0\.2"):
         Replay.parse(text)
 
 
@@ -302,7 +304,10 @@ def test_schedules_that_lead_nowhere_are_left_early_while_shrinking():
     ("one", "other"),
     [
         (ValueError(1), ValueError(2)),
-        (InvariantViolated("1 x after step 3, at 1.5 s"), InvariantViolated("2 x after step 4, at 2 s")),
+        (
+            InvariantViolated("1 x after step 3, at 1.5 s"),
+            InvariantViolated("2 x after step 4, at 2 s"),
+        ),
         (InvariantViolated("lost: a, b"), InvariantViolated("lost: c")),
     ],
 )
@@ -415,10 +420,14 @@ def test_the_first_failure_of_an_enumeration_needs_the_fewest_delays():
 
 
 def test_an_enumeration_that_is_not_done_says_how_far_it_came():
-    some = enumerated(three_couriers, systematic=1)[0].runs + 1
-    found = explore(Attempt(three_couriers), Plan(seeds=some, systematic=True))
-    assert found.runs == some
-    assert found.tried == f"{some} interleavings: all with fewer than 2 delays, and some with 2"
+    with_one = enumerated(three_couriers, systematic=1)[0].runs
+    for some, delays in ((2, 1), (with_one - 1, 1), (with_one + 1, 2)):
+        found = explore(Attempt(three_couriers), Plan(seeds=some, systematic=True))
+        assert found.runs == some
+        assert found.tried == (
+            f"{some} interleavings: all with fewer than {delays} delay{'s' * (delays > 1)}, "
+            f"and some with {delays}"
+        )
 
 
 def test_a_system_without_choices_has_one_interleaving():
