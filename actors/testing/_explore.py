@@ -28,6 +28,8 @@ from actors.testing._simulation import STEPS
 
 __all__ = ["Exploration", "Plan", "explore", "replay"]
 
+__tracebackhide__ = True  # pytest shows the lines of the test, not these
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be tried.
@@ -119,7 +121,6 @@ def explore(attempt: Attempt, plan: Plan) -> Exploration:
     Raises:
         NotDeterministic: one failed, and does something else when it is run again.
     """
-    __tracebackhide__ = True
     enumerated = plan.systematic is not False
     found = _enumerate(attempt, plan) if enumerated else _by_seed(attempt, plan.seeds)
     first = found.failure
@@ -140,14 +141,12 @@ def replay(attempt: Attempt, what: Replay) -> Exploration:
         attempt: makes a run.
         what: which.
     """
-    __tracebackhide__ = True
     outcome = attempt(what)
     tried = f"seed {what}" if what.choices is None else f"the schedule {what}"
     return Exploration(1, tried, None if outcome.error is None else outcome)
 
 
 def _by_seed(attempt: Attempt, seeds: int) -> Exploration:
-    __tracebackhide__ = True
     tried = f"{seeds} seeds, from 0 to {seeds - 1}" if seeds > 1 else "seed 0"
     for seed in range(seeds):
         outcome = attempt(Replay(seed))
@@ -158,7 +157,6 @@ def _by_seed(attempt: Attempt, seeds: int) -> Exploration:
 
 def _check_again(first: Outcome, attempt: Attempt) -> None:
     """Run a failing one once more."""
-    __tracebackhide__ = True
     second = attempt(first.replay)
     pairs = zip_longest(_lines(first), _lines(second), fillvalue="")
     for number, (before, after) in enumerate(pairs, 1):
@@ -185,7 +183,6 @@ def _enumerate(attempt: Attempt, plan: Plan) -> Exploration:
     Each schedule but the first is another one, its *origin*, up to its own last deviation: so each
     comes up once.
     """
-    __tracebackhide__ = True
     most = None if plan.systematic is True else int(plan.systematic)
     # Invariant: what is to be run yet, by delays; no more of it than may be run.
     waiting: dict[int, deque[_Branch]] = {0: deque([([], 0, 0)])}

@@ -23,6 +23,8 @@ from actors.testing._schedules import Schedule
 
 __all__ = ["Due", "Kernel", "SimulatedThread", "SimulatedTimers", "VirtualClock"]
 
+__tracebackhide__ = True  # pytest shows the lines of the test, not these
+
 EPOCH = 1_767_225_600.0
 """What the clock on the wall says when a simulation begins: 2026-01-01, 00:00 UTC."""
 

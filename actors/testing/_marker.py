@@ -40,6 +40,9 @@ SEEDS = 100
 SCHEDULES = 1000
 """How many schedules are enumerated unless it is said."""
 
+_LONGEST = 100
+"""Characters of an error that are repeated beside its history."""
+
 _current = pytest.StashKey["Simulation"]()
 _plan = pytest.StashKey["Plan"]()
 _section = pytest.StashKey[str]()
@@ -349,8 +352,9 @@ def _told(item: pytest.Function, found: Exploration, shortest: Outcome) -> str:
 
     first, shrunk = found.failure, found.shrunk
     assert first is not None
+    what = str(first.error).partition("\n")[0]
     lines = [
-        f"seed {first.replay} failed, the {_ordinal(found.runs)} of {found.tried}: {first.kind}",
+        f"{_which(item, found, first)} failed: {type(first.error).__name__}: {what[:_LONGEST]}",
         f"its history: {_size(first)}",
     ]
     if shrunk is not None:
@@ -369,16 +373,23 @@ def _told(item: pytest.Function, found: Exploration, shortest: Outcome) -> str:
     return "\n".join(lines)
 
 
+def _which(item: pytest.Function, found: Exploration, first: Outcome) -> str:
+    """Return which of all that was planned it is."""
+    if item.config.getoption("simulate_seed") is not None or item.stash[_plan].seeds == 1:
+        return found.tried
+    if first.replay.choices is None:
+        return f"seed {first.replay}, the {_ordinal(found.runs)} of {found.tried},"
+    return f"the schedule {first.replay}, the last of {found.tried},"
+
+
 def _ordinal(number: int) -> str:
     ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{'th' if number % 100 in {11, 12, 13} else ending}"
 
 
 def _size(outcome: Outcome) -> str:
-    return (
-        f"{len(outcome.history)} events, {len(outcome.taken)} choices of which "
-        f"{outcome.deviations()} are not the oldest; sha256 {outcome.history.digest()[:16]}"
-    )
+    choices = f"{len(outcome.taken)} choices, {outcome.deviations()} of them not the oldest"
+    return f"{len(outcome.history)} events; {choices}; sha256 {outcome.history.digest()[:16]}"
 
 
 def _command(item: pytest.Function, seed: str) -> str:

@@ -20,6 +20,8 @@ from actors.testing._simulation import STEPS, Simulation
 
 __all__ = ["Attempt", "Kind", "Outcome", "kind_of"]
 
+__tracebackhide__ = True  # pytest shows the lines of the test, not these
+
 _NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?")
 _NOT_THE_TESTS = (
     *{sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")},
@@ -133,7 +135,6 @@ class Attempt:
         Raises:
             BaseException: the simulation cannot be made, or what is `passed_on`.
         """
-        __tracebackhide__ = True
         schedule = replay.schedule()
         sim = Simulation(replay.seed, schedule=schedule, steps=self._steps, **self._system)
         error: BaseException | None = None

@@ -33,6 +33,8 @@ from actors.testing._world import closed_world
 
 __all__ = ["STEPS", "Simulation"]
 
+__tracebackhide__ = True  # pytest shows the lines of the test, not these
+
 T = TypeVar("T")
 
 STEPS = 2_000_000

@@ -80,9 +80,9 @@ def test_the_printed_line_replays_the_failure_with_the_same_history(run, pyteste
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "seed * failed, the * of 200 seeds, from 0 to 199: AssertionError *test_it.py:*",
-            "its history: * events, * choices of which * are not the oldest; sha256 *",
-            "shrunk to: * events, *",
+            "seed *, the * of 200 seeds, from 0 to 199, failed: AssertionError: assert 'cancel' == *",
+            "its history: * events; * choices, * of them not the oldest; sha256 *",
+            "shrunk to: * events; *",
             "*/box *",
             "*o #*'cancel'*",
             "the whole history: *history.txt",
