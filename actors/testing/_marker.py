@@ -357,7 +357,7 @@ def _told(item: pytest.Function, found: Exploration, shortest: Outcome) -> str:
         f"{_which(item, found, first)} failed: {type(first.error).__name__}: {what[:_LONGEST]}",
         f"its history: {_size(first)}",
     ]
-    if shrunk is not None:
+    if shrunk is not None and shrunk.runs:
         effort = f"{shrunk.runs} runs, {shrunk.seconds:.1f} s"
         ended = f" and was stopped after {shrunk.stopped}" if shrunk.stopped else ""
         if shortest is first:
