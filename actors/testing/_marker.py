@@ -13,8 +13,8 @@ import inspect
 import os
 import shlex
 import shutil
+import sys
 import types
-import unittest
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -160,7 +160,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _is_case(item: pytest.Function) -> bool:
     """Tell whether a test is a method of a `unittest.TestCase`."""
-    return isinstance(item.cls, type) and issubclass(item.cls, unittest.TestCase)
+    unittest = sys.modules.get("unittest")  # whoever has such a class has imported it
+    return (
+        isinstance(item.cls, type)
+        and unittest is not None
+        and issubclass(item.cls, unittest.TestCase)
+    )
 
 
 def _plan_of(item: pytest.Function, marks: list[pytest.Mark]) -> Plan:
@@ -294,6 +299,8 @@ def _run_case(item: pytest.Function) -> None:
 def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
     """Run a test as often as it was planned, and raise the failure that is the best to look at."""
     __tracebackhide__ = True
+    import unittest
+
     from actors.testing._errors import NotDeterministic
     from actors.testing._explore import explore, replay
     from actors.testing._outcome import Attempt
