@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from importlib.metadata import entry_points
 
 import pytest
 
 pytestmark = pytest.mark.slow
 
-INSTALLED = any(point.value == "actors.testing.plugin" for point in entry_points(group="pytest11"))
-PLUGIN = () if INSTALLED else ("-p", "actors.testing.plugin")
+PLUGINS = ("-p", "actors.testing.plugin", "-p", "pytest_asyncio.plugin")
 
 ACTORS = """
 import asyncio
@@ -57,16 +55,18 @@ def test_race(sim):
 
 
 @pytest.fixture
-def run(pytester):
+def run(pytester, monkeypatch):
+    # Whatever else is installed takes a second to start.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeini(
         "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
         "filterwarnings = error\n"
     )
 
-    def run(code, *arguments):
+    def run(code, *arguments, plugins=PLUGINS):
         if code:
             pytester.makepyfile(test_it=ACTORS + code)
-        return pytester.runpytest_subprocess(*PLUGIN, "-p", "no:cacheprovider", *arguments)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *plugins, *arguments)
 
     return run
 
@@ -336,7 +336,7 @@ def test_state_is_left(sim):
     result.stdout.fnmatch_lines(["E *at first*#1  2", "E *then*#1  3"])
 
 
-def test_without_pytest_asyncio_coroutines_are_run_too(run):
+def test_without_pytest_asyncio_coroutines_are_run_too(run, pytester):
     code = """
 @pytest.mark.simulate(seeds=2)
 async def test_a_coroutine(sim):
@@ -347,7 +347,9 @@ async def test_a_coroutine(sim):
 async def test_a_generator(sim):
     yield
 """
-    result = run(code, "-p", "no:asyncio", "-p", "no:anyio", "-c", "/dev/null", "-W", "error")
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    pytester.makepyfile(test_it=ACTORS + code)
+    result = run("", plugins=PLUGINS[:2])
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*a simulated test must not yield"])
 
