@@ -227,8 +227,9 @@ def _branches(outcome: Outcome, begin: int) -> list[tuple[int, _Branch]]:
 
 
 def _unfinished(runs: int, delays: float) -> str:
-    before = f"all with fewer than {_delays(delays)}, and " if delays else ""
-    return f"{runs} interleavings: {before}some with {delays}"
+    if delays == 0:
+        return "the oldest-first interleaving"
+    return f"{runs} interleavings: all with fewer than {_delays(delays)}, and some with {delays}"
 
 
 def _delays(number: float | None) -> str:

@@ -386,7 +386,7 @@ def _which(item: pytest.Function, found: Exploration, first: Outcome) -> str:
         return found.tried
     if first.replay.choices is None:
         return f"seed {first.replay}, the {_ordinal(found.runs)} of {found.tried},"
-    return f"the schedule {first.replay}, the last of {found.tried},"
+    return f"the schedule {first.replay}, the {_ordinal(found.runs)} that was tried,"
 
 
 def _ordinal(number: int) -> str:

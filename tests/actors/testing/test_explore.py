@@ -267,6 +267,17 @@ def test_shrinking_keeps_to_the_assertion_that_failed():
     assert list(places.values()) == [1, 1]
 
 
+def test_what_is_shrunk_never_has_a_longer_history():
+    shrunk = 0
+    for seed in range(60):
+        first = Attempt(noisy)(Replay(seed))
+        if first.error is not None:
+            shortest = shrink(first, Attempt(noisy), runs=60).outcome
+            assert len(shortest.history) <= len(first.history)
+            shrunk += shortest is not first
+    assert shrunk > 5
+
+
 def test_shrinking_stops_after_the_runs_it_is_given():
     first = failing(noisy, Plan(seeds=500, shrink=0)).failure
     shrunk = shrink(first, Attempt(noisy), runs=3)
