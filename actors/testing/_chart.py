@@ -65,22 +65,27 @@ def chart(history: History | Sequence[Event], *, lines: int = MOST_LINES) -> str
         lines: how many rows at most; of a longer history the middle is left out, and nearly all
             that is kept is its end.
     """
-    rows = list(_rows(list(history)))
-    if not rows:
+    count = len(history)
+    # A row is one event or two.
+    begin = range(min(count, 2 * lines))
+    end = range(max(len(begin), count - 2 * lines), count)
+    if count <= 4 * lines:
+        begin, end = range(count), range(0)
+    shown = list(_rows([history[index] for index in begin]))
+    rest = list(_rows([history[index] for index in end]))
+    gap: int | None = None
+    if len(shown) + len(rest) > lines:
+        gap = lines // 4
+        shown = [*shown[:gap], *(shown + rest)[gap + 1 - lines :]]
+    if not shown:
         return "(nothing happened)\n"
-    left_out = len(rows) - lines
-    if left_out > 0:
-        first = lines // 4
-        shown = [*rows[:first], *rows[first + left_out + 1 :]]
-        gap: int | None = first
-    else:
-        shown, gap = rows, None
+    left_out = count - sum(1 + handled for _, handled in shown)
     drawing = _Drawing(shown)
     drawn = drawing.head()
     time = None
     for index, (event, handled) in enumerate(shown):
         if index == gap:
-            drawn.append(f"{'':{_TIME}}... {left_out + 1} rows are left out here ...")
+            drawn.append(f"{'':{_TIME}}... {left_out} events are left out here ...")
         drawn.append(drawing.row(event, handled, f"{event.time:.3f}"))
         if drawn[-1][:_TIME].strip() == time:
             drawn[-1] = " " * _TIME + drawn[-1][_TIME:]

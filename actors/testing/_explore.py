@@ -112,7 +112,7 @@ class Exploration(msgspec.Struct, frozen=True):
 
 
 def explore(attempt: Attempt, plan: Plan) -> Exploration:
-    """Run what the plan says until one run fails; shorten that one.
+    """Run what the plan says until one run fails; shorten that one, and run it last.
 
     Args:
         attempt: makes a run.
@@ -126,12 +126,16 @@ def explore(attempt: Attempt, plan: Plan) -> Exploration:
     first = found.failure
     if first is None:
         return found
-    _check_again(first, attempt)
-    # An enumerated one has the fewest delays already; one that does not end has no shorter history.
     assert first.kind is not None
-    if enumerated or plan.shrink == 0 or issubclass(first.kind.type, EndlessSimulation):
-        return found
-    return msgspec.structs.replace(found, shrunk=shrink(first, attempt, runs=plan.shrink))
+    if issubclass(first.kind.type, EndlessSimulation):
+        return found  # another one would take as long, and none is shorter
+    _check_again(first, attempt)
+    if enumerated or plan.shrink == 0:
+        return found  # an enumerated one has the fewest delays already
+    shrunk = shrink(first, attempt, runs=plan.shrink)
+    if shrunk.runs:
+        attempt(shrunk.outcome.replay)  # so that what the last run leaves behind is its
+    return msgspec.structs.replace(found, shrunk=shrunk)
 
 
 def replay(attempt: Attempt, what: Replay) -> Exploration:

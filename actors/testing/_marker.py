@@ -43,6 +43,9 @@ SCHEDULES = 1000
 _LONGEST = 100
 """Characters of an error that are repeated beside its history."""
 
+_TOO_MANY = 200_000
+"""Events of a history of which no digest is printed, since that would take seconds."""
+
 _current = pytest.StashKey["Simulation"]()
 _plan = pytest.StashKey["Plan"]()
 _section = pytest.StashKey[str]()
@@ -311,6 +314,7 @@ def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
 
     def run(sim: Simulation) -> None:
         __tracebackhide__ = True
+        _forget_output(item)
         if folder is not None:
             _empty(folder)
         item.stash[_current] = sim
@@ -341,6 +345,18 @@ def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
     raise shortest.error
 
 
+def _forget_output(item: pytest.Function) -> None:
+    """Forget what earlier runs have printed and logged; the last run is the one to report."""
+    plugins = item.config.pluginmanager
+    capture: Any = plugins.getplugin("capturemanager")
+    if capture is not None and capture.is_globally_capturing():
+        capture.read_global_capture()
+    logging: Any = plugins.getplugin("logging-plugin")
+    if logging is not None:
+        logging.caplog_handler.clear()
+        logging.report_handler.clear()
+
+
 def _empty(folder: Path) -> None:
     """Have each run begin with an empty folder; that it has the same name keeps histories equal."""
     for path in folder.iterdir():
@@ -359,9 +375,9 @@ def _told(item: pytest.Function, found: Exploration, shortest: Outcome) -> str:
 
     first, shrunk = found.failure, found.shrunk
     assert first is not None
-    what = str(first.error).partition("\n")[0]
+    what = f"{type(first.error).__name__}: {first.error}".partition("\n")[0][:_LONGEST]
     lines = [
-        f"{_which(item, found, first)} failed: {type(first.error).__name__}: {what[:_LONGEST]}",
+        f"{_which(item, found, first)} failed: {what}",
         f"its history: {_size(first)}",
     ]
     if shrunk is not None and shrunk.runs:
@@ -396,7 +412,9 @@ def _ordinal(number: int) -> str:
 
 def _size(outcome: Outcome) -> str:
     choices = f"{len(outcome.taken)} choices, {outcome.deviations()} of them not the oldest"
-    return f"{len(outcome.history)} events; {choices}; sha256 {outcome.history.digest()[:16]}"
+    history = outcome.history
+    digest = f"; sha256 {history.digest()[:16]}" if len(history) < _TOO_MANY else ""
+    return f"{len(history)} events; {choices}{digest}"
 
 
 def _command(item: pytest.Function, seed: str) -> str:

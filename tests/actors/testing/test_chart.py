@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from actors import Actor
 from actors.testing import Simulation
 from actors.testing._chart import MOST_LINES, chart
@@ -103,11 +105,41 @@ def test_of_a_long_history_the_middle_is_left_out():
     drawn = lines(events)
     assert len(drawn) == MOST_LINES + 1
     gap = next(index for index, line in enumerate(drawn) if "left out" in line)
-    assert "941 rows are left out" in drawn[gap]
+    assert "941 events are left out" in drawn[gap]
     assert drawn[gap - 1].endswith(f"starts: {gap - 2}")
     assert drawn[gap + 1].endswith(f"starts: {1000 - (len(drawn) - gap - 1)}")
     assert drawn[-1].endswith("starts: 999")
     assert len(drawn) - gap > 2 * gap, "the end matters most"
+
+
+def test_the_chart_of_a_history_of_any_length_is_drawn_at_once():
+    class Long:
+        looked_at = 0
+
+        def __len__(self):
+            return 10**9
+
+        def __getitem__(self, index):
+            self.looked_at += 1
+            kind = "handle" if index % 2 else "send"
+            return event(kind, "/a", "/b", index // 2 + 1, index)
+
+    history = Long()
+    drawn = lines(history)
+    assert history.looked_at < 10 * MOST_LINES
+    assert len(drawn) == MOST_LINES + 1
+    shown = 2 * (MOST_LINES - 1)
+    assert f"... {10**9 - shown} events are left out" in drawn[16]
+    assert "#500000000" in drawn[-1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 59, 60, 61, 119, 120, 121, 239, 240, 241, 242, 300])
+def test_every_event_is_shown_or_counted(count):
+    drawn = lines([event("start", what=n) for n in range(count)])
+    left_out = [int(line.split()[1]) for line in drawn if "left out" in line]
+    assert len(drawn) - 1 - len(left_out) + sum(left_out) == count
+    assert len(drawn) == min(count, MOST_LINES) + 1
+    assert drawn[-1].endswith(f": {count - 1}")
 
 
 def test_of_many_actors_those_of_the_end_have_columns_and_the_others_share_one():

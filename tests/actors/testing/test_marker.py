@@ -415,6 +415,32 @@ def test_extended(sim):
     result.assert_outcomes(passed=1)
 
 
+def test_the_report_has_the_output_and_the_files_of_the_run_that_it_shows(run, pytester):
+    result = run(
+        """
+import logging
+
+@pytest.mark.simulate(seeds=200)
+def test_race(sim, tmp_path, caplog):
+    print("seed", sim.seed, "was printed")
+    logging.getLogger().warning("seed %s was logged", sim.seed)
+    assert len(caplog.records) == 1
+    box = couriers(sim)
+    sim.run()
+    (tmp_path / "seen").write_text(f"{box.ask('all')}")
+    assert box.ask("all")[0] == "order"
+""",
+        "-q",
+        "--basetemp=files",
+    )
+    seed = re.search(r"--simulate-seed=(\d+):", replay_line(result))[1]
+    text = str(result.stdout)
+    assert re.findall("seed (.*) was printed\n", text) == [seed]
+    assert re.findall("seed (.*) was logged\n", text) == [seed]
+    seen = pytester.path / "files" / "test_race0" / "seen"
+    assert seen.read_text().startswith("['cancel', ")
+
+
 def test_several_failures_write_their_histories_to_files_of_their_own(run, pytester):
     run(
         """
