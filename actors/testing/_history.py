@@ -65,21 +65,22 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, float, Kind, str, str, int, Any]] = []
-        self.add = self._rows.append
+        # As the fields of an `Event`, which would take longer to make.
+        self.rows: list[tuple[int, float, Kind, str, str, int, Any]] = []
+        self.add = self.rows.append
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __iter__(self) -> Iterator[Event]:
-        return (Event(*row) for row in self._rows)
+        return (Event(*row) for row in self.rows)
 
     def __getitem__(self, index: int) -> Event:
-        return Event(*self._rows[index])
+        return Event(*self.rows[index])
 
     def of(self, *kinds: Kind) -> list[Event]:
         """Return the events of these kinds."""
-        return [Event(*row) for row in self._rows if row[2] in kinds]
+        return [Event(*row) for row in self.rows if row[2] in kinds]
 
     def __str__(self) -> str:
         return "".join(f"{event.line()}\n" for event in self)
