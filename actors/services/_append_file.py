@@ -36,7 +36,7 @@ class _Using(threading.local):
 
 
 using = _Using()
-"""`using.disk` is what the code of this thread writes to; a simulation puts one there that fails."""
+"""`using.disk` is what the code of this thread writes to; a simulation puts its own there."""
 
 
 class AppendFile:

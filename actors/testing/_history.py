@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any, Literal
@@ -22,6 +22,9 @@ Kind = Literal[
 ]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_FIELDS = 7
+"""Of an event."""
+
 LONGEST = 120
 """Characters of a message that are shown."""
 
@@ -65,22 +68,31 @@ class History:
     """
 
     def __init__(self) -> None:
-        # As the fields of an `Event`, which would take longer to make.
-        self.rows: list[tuple[int, float, Kind, str, str, int, Any]] = []
-        self.add = self.rows.append
+        # Invariant: seven items for each event, and not a tuple of seven, which the garbage
+        # collector would have to look at again and again.
+        self._fields: list[Any] = []
+        self.add: Callable[[tuple[int, float, Kind, str, str, int, Any]], None] = (
+            self._fields.extend
+        )
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._fields) // _FIELDS
 
     def __iter__(self) -> Iterator[Event]:
-        return (Event(*row) for row in self.rows)
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> Event:
-        return Event(*self.rows[index])
+        first = range(len(self))[index] * _FIELDS
+        return Event(*self._fields[first : first + _FIELDS])
+
+    def outline(self) -> Iterator[tuple[Kind, str, int]]:
+        """Return kind, target and number of each event, at a tenth of the cost of the events."""
+        fields = self._fields
+        return zip(fields[2::_FIELDS], fields[4::_FIELDS], fields[5::_FIELDS], strict=True)
 
     def of(self, *kinds: Kind) -> list[Event]:
         """Return the events of these kinds."""
-        return [Event(*row) for row in self.rows if row[2] in kinds]
+        return [event for event in self if event.kind in kinds]
 
     def __str__(self) -> str:
         return "".join(f"{event.line()}\n" for event in self)

@@ -183,7 +183,7 @@ class Invariants:
                 if left and keeper in living.alive:
                     held = ", ".join(f"{_amount(a.held)} of {a.holder}" for a in left)
                     raise self._violation(
-                        f"{books.ledger._root.name} still reserves for actors that are dead: {held}",
+                        f"{books.ledger._root.name} still reserves for dead actors: {held}",
                         self._events_of({a.holder for a in left}),
                     )
 
@@ -202,10 +202,10 @@ class Invariants:
                     raise self._violation(text, lines)
 
     def _undead(self) -> Iterator[tuple[str, list[str]]]:
-        for event in _Living(self._history).undead:
+        for path, number in _Living(self._history).undead:
             yield (
-                f"{event.target} handled message #{event.number} although it is dead",
-                self._events_of({event.target}),
+                f"{path} handled message #{number} although it is dead",
+                self._events_of({path}),
             )
 
     def _lost(self) -> Iterator[tuple[str, list[str]]]:
@@ -281,26 +281,25 @@ class _Living:
     Attributes:
         alive: paths of the actors that have started and not stopped.
         dead: paths of those that have, and whose place nobody took.
-        undead: messages that were handled by actors that were not alive.
+        undead: paths of actors that were not alive, and what they handled.
     """
 
     def __init__(self, history: History) -> None:
         # A dict where the order is shown.
         self.alive: dict[str, None] = {}
         self.dead: dict[str, None] = {}
-        self.undead: list[Event] = []
+        self.undead: list[tuple[str, int]] = []
         alive = self.alive
-        for row in history.rows:
-            kind = row[2]
+        for kind, path, number in history.outline():
             if kind == "handle":
-                if row[4] not in alive:
-                    self.undead.append(Event(*row))
+                if path not in alive:
+                    self.undead.append((path, number))
             elif kind == "start":
-                alive[row[4]] = None
-                self.dead.pop(row[4], None)
+                alive[path] = None
+                self.dead.pop(path, None)
             elif kind == "stop":
-                alive.pop(row[4], None)
-                self.dead[row[4]] = None
+                alive.pop(path, None)
+                self.dead[path] = None
 
     def lacks_parent(self, path: str) -> bool:
         """Tell whether the parent of an actor is none of the roots, and dead."""

@@ -255,7 +255,7 @@ class Kernel:
             local.worker = self.nobody
 
     def wait(self, signal: _Signal, timeout: float) -> bool:
-        """Wait on the current thread; tell whether the signal was given within `timeout` seconds."""
+        """Wait on the current thread for `timeout` seconds at most; tell whether it was given."""
         until = self.clock.now + timeout
         thread = local.worker
         if not isinstance(thread, SimulatedThread):
@@ -294,8 +294,8 @@ class Kernel:
         choose = self.choose
         checks = self.after_step
         before = local.worker
-        outer_loop = asyncio._get_running_loop()  # noqa: SLF001 - there is no other way
-        asyncio._set_running_loop(None)  # noqa: SLF001 - likewise
+        outer_loop = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
         local.worker = self.nobody
         self.stepping = True
         try:
@@ -318,7 +318,7 @@ class Kernel:
         finally:
             self.stepping = False
             local.worker = before
-            asyncio._set_running_loop(outer_loop)  # noqa: SLF001 - likewise
+            asyncio._set_running_loop(outer_loop)
 
     def advance(self, until: float = math.inf) -> bool:
         """Have time go on to whatever is due next; tell whether anything is, by `until`."""

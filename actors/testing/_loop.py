@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from actors._dispatch._loop import LoopDispatcher, _Driver
 from actors.testing._errors import RealWorld, SimulationError
 from actors.testing._kernel import Kernel, SimulatedThread
 
 __all__ = ["SimulatedDispatcher", "SimulatedLoop"]
+
+Ts = TypeVarTuple("Ts")
 
 _set_running_loop = asyncio._set_running_loop
 
@@ -55,23 +57,27 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         raise SimulationError("the loop of a simulation runs in `sim.run()` only")
 
     def call_soon(
-        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        self._check_closed()
+        self._refuse_if_closed()
         handle = asyncio.Handle(callback, args, self, context)
         self.enqueue(handle)
         return handle
+
+    def _refuse_if_closed(self) -> None:
+        if self.is_closed():
+            raise RuntimeError("the event loop of this simulation is closed")
 
     call_soon_threadsafe = call_soon
 
     def call_at(
         self,
         when: float,
-        callback: Callable[..., Any],
-        *args: Any,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        self._check_closed()
+        self._refuse_if_closed()
         timer = _Timer(when, callback, args, self, context)
         self._kernel.at(when, timer)
         return timer
@@ -101,7 +107,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def run_in_executor(  # type: ignore[override]  # the base calls it a coroutine function
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
-        self._check_closed()
+        self._refuse_if_closed()
         if executor is not None:
             raise RealWorld(
                 "an executor has real threads; in a simulation pass None (or use "
@@ -119,6 +125,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
         self._kernel.start_thread(work, getattr(func, "__name__", "executor"))
         return future
+
+    async def subprocess_exec(self, *_: Any, **__: Any) -> Any:
+        """Refuse: a process is of the real world."""
+        raise RealWorld("a simulation starts no processes; give the actor a double")
+
+    subprocess_shell = subprocess_exec
 
     def close(self) -> None:
         self._fifo.clear()

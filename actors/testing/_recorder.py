@@ -1,4 +1,4 @@
-"""Sees everything that happens in a simulated system, writes it down, and delivers messages late."""
+"""Sees what happens in a simulated system, writes it down, and delivers messages late."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from actors._future import Future
+from actors.testing._errors import SimulationError
 from actors.testing._faults import Faults
 from actors.testing._history import History, Kind
 from actors.testing._kernel import Kernel, SimulatedTimers
-from actors.testing._system import sender
+from actors.testing._system import Hold, sender
 
 __all__ = ["Recorder"]
 
@@ -34,13 +35,13 @@ class Recorder:
     ) -> None:
         self._kernel = kernel
         self._clock = kernel.clock
+        # Not those of the system, which forget everything when it ends.
         self._timers = SimulatedTimers(kernel)
         self._faults = faults
         self.kept = kept
         self._add = history.add
+        self._over = False
         self._sent = 0
-        # What was sent and not handled yet, by actor and message; a message may be sent twice.
-        self._on_their_way: dict[tuple[int, int], deque[tuple[int, str, Any]]] = {}
         # Invariant: the requests that have no answer, with who asked whom.
         self._asked: dict[Future[Any], tuple[int, str, str]] = {}
         # Invariant: what was sent and has not arrived, in the order in which it was sent, by sender
@@ -51,56 +52,69 @@ class Recorder:
         """Return number, asker and asked of all requests that nobody has answered."""
         return [entry for future, entry in self._asked.items() if not future.done()]
 
-    def close(self) -> None:
-        """Write nothing more down."""
-        self._add = _drop
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody has asked something and has no answer."""
+        return bool(self._asked)
 
-    def sending(self, cell: Any, item: Any, deliver: Callable[[], None]) -> None:
-        """Somebody sends `item`."""
+    def close(self) -> None:
+        """Write nothing more down; nobody will answer any more."""
+        self._add = _drop
+        self._over = True
+        for future in list(self._asked):
+            future._fail(_over())
+
+    def sending(self, cell: Any, item: Any) -> Hold | None:
+        """Somebody sends `item`; return what keeps it back, or None.
+
+        Raises:
+            SimulationError: the simulation is over.
+        """
+        if self._over:
+            raise _over()
         message, future = (item[0], item[1]) if type(item) is tuple else (item, None)
         source = sender()
         target = cell.path
         self._sent = number = self._sent + 1
-        kernel = self._kernel
         if isinstance(future, Future):
             kind: Kind = "ask"
             self._asked[future] = (number, source, target)
             future._add_callback(self._answered)
         else:
             kind = "send"
-        self._add((kernel.steps, self._clock.now, kind, source, target, number, message))
-        key = (id(cell), id(message))
-        entry = (number, source, message)  # which keeps the message, and so its id, alive
-        line = self._on_their_way.get(key)
-        if line is None:
-            self._on_their_way[key] = deque((entry,))
-        else:
-            line.append(entry)
+        self._add((self._kernel.steps, self._clock.now, kind, source, target, number, message))
+        cell.on_way.append((number, source, message))
         delay = None
+        # Who sends to a full mailbox may have to wait, or to be told so.
         if self._faults.late and cell.bounds is None:
             delay = self._faults.delay_of(source, cell, target, number)
         if delay is None and not self._lines:
-            deliver()
-        else:
-            self._deliver(source, target, delay, deliver)
+            return None
+        return self._line_up(source, target, delay)
 
-    def _deliver(
-        self, source: str, target: str, delay: float | None, deliver: Callable[[], None]
-    ) -> None:
+    def stopping(self, cell: Any) -> Hold | None:
+        """Somebody orders an actor to stop; likewise."""
+        return self._line_up(sender(), cell.path, None) if self._lines else None
+
+    def _line_up(self, source: str, target: str, delay: float | None) -> Hold | None:
+        """Return what keeps a message back; None if it is neither delayed nor behind others."""
         key = (source, target)
         line = self._lines.get(key)
         if line is None:
             if delay is None:
-                deliver()
-                return
+                return None
             line = self._lines[key] = deque()
-        # What one sends to another arrives in order, so who is not delayed stands in line, too.
-        entry = [delay is None, deliver]
-        line.append(entry)
-        if delay:
-            self._timers.call_later(delay, self._arrive, key, entry)
-        elif delay is not None:
-            self._kernel.ready.append((lambda _: self._arrive(key, entry), None))
+
+        def hold(deliver: Callable[[], None]) -> None:
+            # What one sends to another arrives in order, so all stand in line.
+            entry = [delay is None, deliver]
+            line.append(entry)
+            if delay:
+                self._timers.call_later(delay, self._arrive, key, entry)
+            elif delay is not None:
+                self._kernel.ready.append((lambda _: self._arrive(key, entry), None))
+
+        return hold
 
     def _arrive(self, key: tuple[str, str], entry: list[Any]) -> None:
         """Deliver a message, as soon as those before it are."""
@@ -115,25 +129,18 @@ class Recorder:
         """Tell whether all that was sent was delivered."""
         return not self._lines
 
-    def stopping(self, cell: Any, deliver: Callable[[], None]) -> None:
-        """Somebody orders an actor to stop."""
-        if self._lines:
-            self._deliver(sender(), cell.path, None, deliver)
-        else:
-            deliver()
-
     def _answered(self, future: Future[Any]) -> None:
         self._asked.pop(future, None)
 
     def handling(self, cell: Any, message: Any) -> Callable[[Any], Any] | None:
         """An actor is about to handle a message; return what its result goes through."""
-        key = (id(cell), id(message))
-        line = self._on_their_way.get(key)
         number, source = 0, ""
-        if line is not None:
-            number, source, _ = line.popleft()
-            if not line:
-                del self._on_their_way[key]
+        on_way = cell.on_way
+        for index, entry in enumerate(on_way):
+            if entry[2] is message:
+                number, source, _ = entry
+                del on_way[index]
+                break
         path = cell.path
         self._add((self._kernel.steps, self._clock.now, "handle", source, path, number, message))
         if self._faults.on_message:
@@ -156,6 +163,10 @@ class Recorder:
     def noted(self, kind: Kind, path: str, what: Any = None) -> None:
         """Something happened to an actor."""
         self._add((self._kernel.steps, self._clock.now, kind, "", path, 0, what))
+
+
+def _over() -> SimulationError:
+    return SimulationError("the simulation is over; what is left of it does nothing any more")
 
 
 def _drop(_: Any) -> None:

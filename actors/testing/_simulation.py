@@ -32,8 +32,11 @@ __all__ = ["RandomSchedule", "Simulation"]
 
 T = TypeVar("T")
 
-STEPS = 5_000_000
+STEPS = 2_000_000
 """Steps after which a simulation counts as one that does not end."""
+
+PATIENCE = 60.0
+"""Virtual seconds in which, at the end of a simulation, what was asked has to be answered."""
 
 
 class RandomSchedule:
@@ -146,12 +149,17 @@ class Simulation:
 
     def _finish(self) -> None:
         """End in order: what is left to do is done, everything stops, and the balance is drawn."""
-        self.run()
+        kernel, recorder = self._kernel, self._recorder
+        kernel.run(self._bounded(lambda: False), kernel.clock.now)
+        if recorder.waited_for:
+            until = kernel.clock.now + PATIENCE
+            if not kernel.run(self._bounded(lambda: not recorder.waited_for), until):
+                raise self._deadlock("the simulation is over, and somebody has no answer yet")
         self._invariants.check_at_rest()
         ending = self.system.shutdown()
-        self._kernel.run(ending.done)
+        kernel.run(self._bounded(ending.done))
         # What is still on its way becomes a dead letter.
-        self._kernel.run(self._recorder.arrived)
+        kernel.run(self._bounded(recorder.arrived))
         self._invariants.check_at_end()
 
     def _tear_down(self) -> None:
@@ -163,6 +171,7 @@ class Simulation:
             kernel.close()
             self._cancel_tasks()
             self._loop.close()
+            self.system.leave()
         finally:
             self._world.__exit__(None, None, None)
             assert self._before is not None
@@ -180,8 +189,7 @@ class Simulation:
                 return
             for task in tasks:
                 task.cancel()
-            left = iter(range(100 * len(tasks)))
-            self._kernel.run(lambda: all(task.done() for task in tasks) or next(left, None) is None)
+            self._kernel.run(_at_most(100 * len(tasks), tasks))
 
     # -- running ---------------------------------------------------------------------------------
 
@@ -334,7 +342,7 @@ class Simulation:
             lines.append(f"{who} waits for {self._awaited(cell)}")
         for driver in self.system.drivers():
             cell = driver.cell
-            if cell is not None and cell.item is not None and driver.rest is not None:
+            if cell is not None and cell.frame is driver.task and cell.in_turn:
                 lines.append(f"{cell.path} waits for {self._awaited(cell)}")
         return sorted(lines)
 
@@ -353,3 +361,9 @@ class Simulation:
         return SimulationDeadlock(
             f"{what}, at {self.clock.now:g} s of virtual time (seed {self.seed}):{text}"
         )
+
+
+def _at_most(steps: int, tasks: list[asyncio.Task[Any]]) -> Callable[[], bool]:
+    """Tell whether all tasks are done, or it was asked that often."""
+    left = iter(range(steps))
+    return lambda: next(left, None) is None or all(task.done() for task in tasks)

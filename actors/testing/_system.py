@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -10,19 +12,20 @@ from typing import Any, Protocol
 from loguru import logger
 
 from actors._cell import Cell, LoneCell
-from actors._executing import CELL, local
+from actors._executing import CELL, Signal, local
 from actors._future import Future
 from actors._lifecycle import State
 from actors._mailbox import Dispatcher
-from actors._messages import ActorFailed, ActorRestarted, DeadLetter
+from actors._messages import ActorFailed, ActorRestarted, DeadLetter, ShutdownReport
 from actors._system import ActorSystem
 from actors._timers import Timers
-from actors.services._budget_keeper import BudgetKeeper, Books
+from actors._waiting import signal
+from actors.services._budget_keeper import Books, BudgetKeeper
 from actors.testing._injection import InjectedCrash
 from actors.testing._kernel import Kernel, SimulatedThread, SimulatedTimers
 from actors.testing._loop import SimulatedDispatcher, SimulatedLoop
 
-__all__ = ["Observer", "SimulatedSystem", "sender"]
+__all__ = ["Hold", "Observer", "SimulatedSystem", "sender"]
 
 
 def sender() -> str:
@@ -36,14 +39,18 @@ def sender() -> str:
     return getattr(worker, "name", "") or "test"
 
 
+Hold = Callable[[Callable[[], None]], None]
+"""Keeps what it is given, and calls it when its time has come."""
+
+
 class Observer(Protocol):
     """Who sees everything that happens in a simulated system, and may interfere."""
 
-    def sending(self, cell: Any, item: Any, deliver: Callable[[], None]) -> None:
-        """Somebody sends `item`; call `deliver` now or have it called later, once."""
+    def sending(self, cell: Any, item: Any) -> Hold | None:
+        """Somebody sends `item`; return None to have it delivered, or who does so later."""
 
-    def stopping(self, cell: Any, deliver: Callable[[], None]) -> None:
-        """Somebody orders an actor to stop, which must not overtake what was sent before."""
+    def stopping(self, cell: Any) -> Hold | None:
+        """Somebody orders an actor to stop; likewise, as it must not overtake what was sent."""
 
     def handling(self, cell: Any, message: Any) -> Callable[[Any], Any] | None:
         """An actor is about to handle a message; what is raised here, it raises.
@@ -67,14 +74,25 @@ class Observer(Protocol):
 class SimulatedCell(Cell):
     """A cell whose messages are seen."""
 
-    __slots__ = ("_receive",)
+    __slots__ = ("_path", "_receive", "on_way")
 
     def __init__(self, *args: Any) -> None:
         self._receive: Any = None
+        self._path = ""
+        # What was sent to it and not handled yet: the number, the sender, the message.
+        self.on_way: deque[tuple[int, str, Any]] = deque()
         super().__init__(*args)
 
+    @property
+    def path(self) -> str:
+        # Asked for twice for each message.
+        path = self._path
+        if not path:
+            path = self._path = super().path
+        return path
+
     # A sender in a hurry must not pass by `put`.
-    direct = property(lambda _: False, lambda _, __: None)  # type: ignore[assignment]
+    direct = property(lambda _: False, lambda _, __: None)
 
     @property
     def receive(self) -> Any:
@@ -131,17 +149,28 @@ class SimulatedCell(Cell):
         return handled
 
     def put(self, item: Any) -> None:
-        if self.bounds is not None:
-            # Whoever sends to a full mailbox may have to wait, or to be told so.
-            self.system.observer.sending(self, item, _nothing)
+        hold = self.system.observer.sending(self, item)
+        if hold is None:
             super().put(item)
-            return
-        put = super().put
-        self.system.observer.sending(self, item, lambda: put(item))
+        else:
+            hold(partial(super().put, item))
 
     def order_stop(self, future: Future[bool] | None = None, *, drain: bool = True) -> None:
-        stop = super().order_stop
-        self.system.observer.stopping(self, lambda: stop(future, drain=drain))
+        hold = self.system.observer.stopping(self)
+        if hold is None:
+            super().order_stop(future, drain=drain)
+        else:
+            hold(partial(super().order_stop, future, drain=drain))
+
+    def stopped_event(self) -> threading.Event:
+        extras = self.more()
+        if extras.stopped is None:
+            event = extras.stopped = _SimulatedEvent()
+            if self.closed:
+                event.set()
+            else:
+                self.order_notice(event.set)
+        return extras.stopped
 
     def _invoke(self, message: Any) -> Any:
         if type(message).__module__ != "pykka.messages":
@@ -166,6 +195,27 @@ class SimulatedCell(Cell):
         self.system.observer.noted("stop", self.path, self.reason)
 
 
+class _SimulatedEvent(threading.Event):
+    """An event that one waits for on virtual time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._signals: list[Signal] = []
+
+    def set(self) -> None:
+        super().set()
+        waited_for, self._signals = self._signals, []
+        for one in waited_for:
+            one.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set():
+            waited_for = signal()
+            self._signals.append(waited_for)
+            waited_for.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        return self.is_set()
+
+
 class SimulatedLoneCell(SimulatedCell, LoneCell):
     """Likewise, of an actor without a supervisor."""
 
@@ -180,10 +230,6 @@ class _Failing:
 
     def __call__(self) -> None:
         raise self.error
-
-
-def _nothing() -> None:
-    """Be what is left to deliver where somebody else sees to it."""
 
 
 class SimulatedPool:
@@ -285,6 +331,13 @@ class SimulatedSystem(ActorSystem):
     def _make_pinned(self, cls: type[Any]) -> Dispatcher:  # noqa: ARG002 - it needs no thread
         pool: Dispatcher = self._pool
         return pool
+
+    def leave(self) -> None:
+        """Count as stopped, since nobody will take another step."""
+        self._stop_permit.clear()
+        self._stopping = self._stopped
+        self._terminated.set()
+        self._stopped.try_set(ShutdownReport(self._ended.value, (), 0.0))
 
     def drivers(self) -> list[Any]:
         """Return the tasks in which async actors take their turns."""

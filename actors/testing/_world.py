@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
+from typing import Any, cast
 
 from actors.testing._errors import RealWorld
 
@@ -56,8 +57,8 @@ _doors = _Doors()
 def _refusal(what: str) -> RealWorld:
     return RealWorld(
         f"code in a simulation wanted to {what}, which takes real time and comes out differently "
-        "each time; use what the runtime has (timers, `asyncio.sleep`, `asyncio.to_thread`) or give "
-        "the actor a double"
+        "each time; use what the runtime has (timers, `asyncio.sleep`, `asyncio.to_thread`), or "
+        "give the actor a double"
     )
 
 
@@ -74,14 +75,14 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 def _is_own() -> bool:
     """Tell whether the first frame that is not the standard library's may open files."""
-    frame = sys._getframe(2)  # noqa: SLF001 - there is no other way
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         name = frame.f_globals.get("__name__", "").partition(".")[0]
         if name in _OWN or "importlib" in frame.f_code.co_filename:
             return True
         if name not in sys.stdlib_module_names:
             return False
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return True
 
 
@@ -114,8 +115,8 @@ class closed_world:  # noqa: N801 - a scope
             _hooked = True
             sys.addaudithook(_hook)
         if not _doors.stepping:
-            time.sleep = _sleep
-            threading.Thread.start = _start  # type: ignore[method-assign]
+            time.sleep = cast("Any", _sleep)
+            threading.Thread.start = cast("Any", _start)  # type: ignore[method-assign]
         me = threading.get_ident()
         self._outer = _doors.stepping.get(me)
         _doors.stepping[me] = self._stepping
