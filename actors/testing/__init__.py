@@ -1,6 +1,7 @@
 """Tests at actor level: whole systems in one thread, on virtual time, in the order of a seed."""
 
 from actors.testing._errors import (
+    InjectedCrash,
     InvariantViolated,
     RealWorld,
     SimulationDeadlock,
@@ -9,6 +10,7 @@ from actors.testing._errors import (
 from actors.testing._simulation import Simulation
 
 __all__ = [
+    "InjectedCrash",
     "InvariantViolated",
     "RealWorld",
     "Simulation",

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from actors._errors import CallboardError
 
-__all__ = ["InvariantViolated", "RealWorld", "SimulationDeadlock", "SimulationError"]
+__all__ = [
+    "InjectedCrash",
+    "InvariantViolated",
+    "RealWorld",
+    "SimulationDeadlock",
+    "SimulationError",
+]
 
 
 class SimulationError(CallboardError, AssertionError):
@@ -21,3 +27,10 @@ class InvariantViolated(SimulationError):
 
 class RealWorld(SimulationError):
     """Code in a simulation wanted to sleep, start a thread or do I/O in earnest."""
+
+
+class InjectedCrash(CallboardError):
+    """An actor failed because its test wanted it to.
+
+    Unlike other exceptions it fails the actor in a request, too, as `crash_on` would have it.
+    """

@@ -9,8 +9,8 @@ from actors._errors import InvalidOption
 from actors.agents._types import Model
 from actors.services.budget import Budget
 from actors.testing._disk import FaultyDisk, FullDisk, ShortWrites, path_of
+from actors.testing._errors import InjectedCrash
 from actors.testing._injection import (
-    InjectedCrash,
     Injection,
     Site,
     Target,
@@ -187,7 +187,8 @@ class Faults:
             InvalidOption: an option makes no sense.
         """
         full = self._made(FullDisk, path_of(target), records, bytes, until)
-        self.disk.faults.append(full)
+        # Before those that cut a write into pieces, as it counts whole lines.
+        self.disk.faults.insert(0, full)
         return full
 
     def short_writes(self, target: Any = None, *, rate: float = 1.0) -> Injection:

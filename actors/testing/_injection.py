@@ -7,12 +7,11 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from actors._errors import CallboardError, InvalidOption
+from actors._errors import InvalidOption
 from actors._ref import ActorRef
 from actors.testing._kernel import VirtualClock
 
 __all__ = [
-    "InjectedCrash",
     "Injection",
     "Site",
     "Target",
@@ -20,13 +19,6 @@ __all__ = [
     "check_rate",
     "check_span",
 ]
-
-
-class InjectedCrash(CallboardError):
-    """An actor failed because its test wanted it to.
-
-    Unlike other exceptions it fails the actor in a request, too, as `crash_on` would have it.
-    """
 
 
 class Site(Protocol):

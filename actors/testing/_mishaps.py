@@ -10,7 +10,8 @@ from actors.services._account import Account, Cap
 from actors.services._budget_keeper import LeaseOrder
 from actors.services._ledger import Ledger
 from actors.services.budget import Budget
-from actors.testing._injection import InjectedCrash, Injection, Site, Target
+from actors.testing._errors import InjectedCrash
+from actors.testing._injection import Injection, Site, Target
 from actors.testing._kernel import Kernel
 
 __all__ = ["After", "Crash", "Exhaustion", "Jump", "Late", "When"]
@@ -122,7 +123,7 @@ class Jump(Injection):
         """Jump, perhaps."""
         kernel = self._kernel
         # Where there is nothing to do, time goes on anyway.
-        if not kernel.ready or not self._happens(self._rate):
+        if not (kernel.ready or self._wall) or not self._happens(self._rate):
             return
         seconds = self._random.uniform(*self._span)
         if self._wall:

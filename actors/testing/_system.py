@@ -21,7 +21,7 @@ from actors._system import ActorSystem
 from actors._timers import Timers
 from actors._waiting import signal
 from actors.services._budget_keeper import Books, BudgetKeeper
-from actors.testing._injection import InjectedCrash
+from actors.testing._errors import InjectedCrash
 from actors.testing._kernel import Kernel, SimulatedThread, SimulatedTimers
 from actors.testing._loop import SimulatedDispatcher, SimulatedLoop
 
