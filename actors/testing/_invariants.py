@@ -74,6 +74,10 @@ class Invariants:
                 raise InvalidOption("name", name, f"one of {', '.join(map(repr, BUILT_IN))}")
         self._allowed.update(names)
 
+    def checks(self, name: str) -> bool:
+        """Tell whether one is checked."""
+        return name not in self._allowed
+
     # -- what the test says ------------------------------------------------------------------------
 
     def always(self, predicate: Callable[[], object], name: str) -> None:
@@ -138,7 +142,7 @@ class Invariants:
             message: what it handled.
             before: what was settled in the whole pool before.
         """
-        if "overdrawn" in self._allowed:
+        if not self.checks("overdrawn"):
             return
         books: Books = cell.spec.args[0]
         ledger = books.ledger
@@ -170,14 +174,14 @@ class Invariants:
     def check_at_rest(self) -> None:
         """Check what has to hold when nothing is left to do, before the system is shut down."""
         living = _Living(self._history)
-        if "orphan" not in self._allowed:
+        if self.checks("orphan"):
             orphans = [path for path in living.alive if living.lacks_parent(path)]
             if orphans:
                 raise self._violation(
                     f"actors outlive their parents: {', '.join(orphans)}",
                     self._events_of({*orphans, *map(_parent, orphans)}),
                 )
-        if "unreturned" not in self._allowed:
+        if self.checks("unreturned"):
             for keeper, books in self._system.books:
                 left = [a for a in _leases(books) if a.holder in living.dead]
                 if left and keeper in living.alive:
@@ -197,7 +201,7 @@ class Invariants:
             "overdrawn": self._wrong_books,
         }
         for name, check in checks.items():
-            if name not in self._allowed:
+            if self.checks(name):
                 for text, lines in check():
                     raise self._violation(text, lines)
 
