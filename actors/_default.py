@@ -14,7 +14,8 @@ from typing import Any
 from actors._actor import Actor
 from actors._executing import CELL, local
 from actors._ref import ActorRef
-from actors._system import JOIN_SECONDS, ActorSystem, running_systems
+from actors._shutdown import JOIN_SECONDS
+from actors._system import ActorSystem, running_systems
 
 __all__ = ["current_actor", "default_system"]
 
@@ -73,4 +74,5 @@ def _after_fork() -> None:
     _default_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

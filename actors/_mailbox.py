@@ -29,9 +29,9 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from actors._answer import Answer, _get_running_loop
 from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop, WouldDeadlock
 from actors._executing import Signal
-from actors._future import Future, _get_running_loop
 from actors._waiting import begin_wait, blocking, signal
 
 __all__ = [
@@ -286,7 +286,7 @@ class Mailbox:
             self.discard(item)
             return False
         error = MailboxFull(self.describe(), bounds.capacity, message)
-        if isinstance(future, Future):
+        if isinstance(future, Answer):
             future._fail(error)
             return False
         raise error

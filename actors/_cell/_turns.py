@@ -16,11 +16,12 @@ from typing import Any, Protocol, cast
 from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
+from actors._answer import annotate
 from actors._cell._kill import Killable
 from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
 from actors._context import context_to_carry, enter
 from actors._errors import ActorDeadError, DeadlineExceeded
-from actors._future import Future, annotate
+from actors._future import Future
 from actors._mailbox import HIGH_WATER, THROUGHPUT
 from actors._messages import DeadLetterKind, MailboxHigh
 from actors._ref import SPECIAL, StopOrder

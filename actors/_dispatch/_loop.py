@@ -463,6 +463,11 @@ class LoopDispatcher:
 
     # -- the end -----------------------------------------------------------------------------
 
+    def abandon(self) -> None:
+        """Let nobody miss the drivers, which go on in the process that this one was forked from."""
+        for driver in self._drivers:
+            driver.task._log_destroy_pending = False  # type: ignore[attr-defined]  # as gather does
+
     async def close(self) -> None:
         """Let all drivers end; handlers that are still suspended are cancelled."""
         self._closed = True
@@ -486,6 +491,9 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        # Held by the thread, or a system that is forgotten would be collected with its drivers,
+        # and they be closed as what nobody can ever wake.
+        self.dispatcher = LoopDispatcher(self.loop)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

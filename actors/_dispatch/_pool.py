@@ -288,6 +288,7 @@ class Pool:
             except BaseException as error:  # noqa: BLE001 - a bug must not stop all actors
                 logger.exception("the runtime failed in a turn of {}", me.cell)
                 me.cell.wreck(error)
+            cell = None  # or a thread that waits for work would keep a dead actor
         return True
 
     def _wait_for_work(self, me: _Worker) -> Any:

@@ -17,6 +17,7 @@ from actors._future import Future
 from actors._lifecycle import State
 from actors._mailbox import Dispatcher
 from actors._messages import ActorFailed, ActorRestarted, DeadLetter, ShutdownReport
+from actors._shutdown import forget
 from actors._system import ActorSystem
 from actors._timers import Timers
 from actors._waiting import signal
@@ -337,6 +338,7 @@ class SimulatedSystem(ActorSystem):
         self._stop_permit.clear()
         self._stopping = self._stopped
         self._terminated.set()
+        forget(self)
         self._stopped.try_set(ShutdownReport(self._ended.value, (), 0.0))
 
     def drivers(self) -> list[Any]:

@@ -485,7 +485,11 @@ def starts_a_process():
 
 
 def starts_a_system():
-    ActorSystem().spawn(Echo)
+    system = ActorSystem()
+    try:
+        system.spawn(Echo)
+    finally:
+        system.shutdown()
 
 
 def runs_a_loop():
