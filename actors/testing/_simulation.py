@@ -18,6 +18,7 @@ from actors._executing import local
 from actors._future import Future
 from actors._ids import RANDOM
 from actors.services._append_file import using
+from actors.services._errand import at_once
 from actors.testing._errors import SimulationDeadlock, SimulationError
 from actors.testing._faults import Faults
 from actors.testing._history import History
@@ -125,11 +126,13 @@ class Simulation:
             RANDOM.getstate(),
             random.getstate(),
             using.disk,
+            at_once.count,
         )
         local.worker = self._kernel.outside
         ambient.clock = self.clock
         _default.own.system = self.system
         using.disk = self.faults.disk
+        at_once.count = itertools.count(1)
         RANDOM.seed(f"{self.seed} ids")
         random.seed(f"{self.seed} random")
         self._world.__enter__()
@@ -175,7 +178,7 @@ class Simulation:
         finally:
             self._world.__exit__(None, None, None)
             assert self._before is not None
-            worker, clock, system, ids, state, using.disk = self._before
+            worker, clock, system, ids, state, using.disk, at_once.count = self._before
             local.worker = worker
             ambient.clock = clock
             _default.own.system = system

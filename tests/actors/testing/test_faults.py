@@ -32,6 +32,7 @@ from actors import (
     run,
 )
 from actors.testing import InjectedCrash, InvariantViolated, Simulation
+from patterns import Broadcast, join
 
 OFTEN = Supervision(intensity=1000)
 
@@ -898,3 +899,39 @@ def test_one_fault_more_does_not_change_whom_the_others_hit():
             return [e.number for e in sim.history.of("fault") if e.target == "/log"]
 
     assert hit(more=False) == hit(more=True)
+
+
+def team(seed, path):
+    with Simulation(seed, supervision=OFTEN) as sim:
+        pool, log = BudgetPool(usd=1), DecisionLog(path / "team.jsonl")
+        names = [f"agent-{number}" for number in range(20)]
+        broadcast = Broadcast(dict.fromkeys(names, answer), join(), timeout=60)
+        sim.faults.crash("/agent-*", rate=0.3)
+        sim.faults.delay(source="/agent-*", seconds=(0, 2), rate=0.2)
+        sim.faults.reorder(rate=0.2)
+
+        async def main():
+            async with run(budget=pool, log=log), pool.acquire(max_usd="0.1"):
+                return await broadcast.run("x")
+
+        result = sim.run(main())
+        assert len(result.replies) + len(result.failures) == 20
+        log.close()
+        pool.close()
+    return str(sim.history)
+
+
+async def answer(given):
+    return given
+
+
+def test_a_team_with_faults_has_the_same_history_again_in_the_same_process(tmp_path):
+    texts = []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        texts.append(team(8, folder))
+    assert texts[0] == texts[1] == texts[2]
+    assert "crash (before)" in texts[0]
+    (tmp_path / "other").mkdir()
+    assert team(9, tmp_path / "other") != texts[0]
