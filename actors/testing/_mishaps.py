@@ -47,8 +47,8 @@ class Crash(Injection):
     def error(self, path: str, number: int, what: str) -> InjectedCrash:
         """Return what it fails with."""
         self._inject(path, number, f"crash ({what})")
-        about = f" {what} message #{number}" if number else f" in its {what}"
-        return InjectedCrash(f"{path} crashes{about}, as its test wants")
+        about = "in its start" if what == "start" else f"{what} message #{number}"
+        return InjectedCrash(f"{path} crashes {about}, as its test wants")
 
     def handling(self, cell: Any, path: str, number: int, _: Any) -> After | None:
         """Raise the crash, or return how it comes about."""
