@@ -813,6 +813,14 @@ def test_exhausting_counts_from_one():
         sim.faults.exhaust(BudgetPool(usd=1), at=0)
 
 
+def test_a_fault_of_ones_own_stands_in_the_history():
+    with Simulation() as sim:
+        sim.fault("/printer", 0, "paper jam")
+        (event,) = sim.history.of("fault")
+        assert (event.target, event.what) == ("/printer", "paper jam")
+        assert "fault   /printer  'paper jam'" in event.line()
+
+
 # -- the seed decides --------------------------------------------------------------------------------------
 
 STORM = """
