@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actors.testing._errors import (
         EndlessSimulation,
+        InjectedCrash,
         InvariantViolated,
         NotDeterministic,
         RealWorld,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EndlessSimulation",
+    "InjectedCrash",
     "InvariantViolated",
     "NotDeterministic",
     "RealWorld",
@@ -28,6 +30,7 @@ __all__ = [
 # before it is used.
 _LAZY = {
     "EndlessSimulation": "_errors",
+    "InjectedCrash": "_errors",
     "InvariantViolated": "_errors",
     "NotDeterministic": "_errors",
     "RealWorld": "_errors",

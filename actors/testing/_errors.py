@@ -6,6 +6,7 @@ from actors._errors import CallboardError
 
 __all__ = [
     "EndlessSimulation",
+    "InjectedCrash",
     "InvariantViolated",
     "NotDeterministic",
     "RealWorld",
@@ -57,3 +58,10 @@ class NotDeterministic(SimulationError):
             f"  at first {first or '(no such line)'}\n"
             f"  then     {second or '(no such line)'}"
         )
+
+
+class InjectedCrash(CallboardError):
+    """An actor failed because its test wanted it to.
+
+    Unlike other exceptions it fails the actor in a request, too, as `crash_on` would have it.
+    """
