@@ -34,7 +34,7 @@ def preempted(kernel: Kernel, *methods: tuple[type, str]) -> Iterator[None]:
         methods: class and name of each; no closures, so none that call `super()`.
 
     Raises:
-        SimulationError: one of them is a closure.
+        SimulationError: one of them is a closure, or inherited.
     """
 
     def pause() -> None:
@@ -43,6 +43,9 @@ def preempted(kernel: Kernel, *methods: tuple[type, str]) -> Iterator[None]:
             kernel.ready.append((kernel.resume, thread))
             kernel.hub.switch()
 
+    for owner, name in methods:
+        if name not in owner.__dict__:
+            raise SimulationError(f"{owner.__name__} has no {name} of its own; name its base")
     before = [(owner, name, owner.__dict__[name]) for owner, name in methods]
     try:
         for owner, name, function in before:
