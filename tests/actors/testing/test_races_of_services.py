@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from decimal import Decimal
 
 import pytest
@@ -53,7 +54,9 @@ def test_the_cap_holds_through_crashes_kills_and_cancellations(sim):
     pool, spent = BudgetPool(1), []
     spenders = [sim.system.spawn(Spender, pool, spent) for _ in range(4)]
     other = sim.system.spawn(Echo)
-    requests = [ref.request(message) for ref, message in zip(spenders, ["", "crash", "", ""])]
+    requests = [
+        ref.request(message) for ref, message in zip(spenders, ["", "crash", "", ""], strict=True)
+    ]
     sim.always(lambda: sum(spent) <= 1)
 
     def disturb():
@@ -63,10 +66,8 @@ def test_the_cap_holds_through_crashes_kills_and_cancellations(sim):
 
     sim.thread(disturb).get()
     for request in requests:
-        try:
+        with contextlib.suppress(ValueError, ActorDeadError, RequestCancelled):
             request.get()
-        except (ValueError, ActorDeadError, RequestCancelled):
-            pass
     sim.run()
     after = pool.snapshot().get()
     assert after.settled_usd == sum(spent)
@@ -237,7 +238,9 @@ def test_spans_close_and_nest_through_actors_that_crash_and_are_cancelled(sim):
 
     async def team():
         with tracer.span("team"):
-            requests = [r.request(m) for r, m in zip(refs, ["crash", "cancel", "fine"])]
+            requests = [
+                r.request(m) for r, m in zip(refs, ["crash", "cancel", "fine"], strict=True)
+            ]
             await other.request("a moment")
             requests[1].cancel()
             await asyncio.gather(*requests, return_exceptions=True)

@@ -111,7 +111,7 @@ def test_what_was_told_before_a_stop_is_handled_and_what_came_after_is_not_lost(
 def test_a_kill_leaves_no_request_without_an_answer(sim, kind):
     ref = sim.system.spawn(Asking, sim.system.spawn(kind))
     asking = [sim.thread(lambda n=n: outcome_of(ref.request(n))) for n in range(3)]
-    sim.thread(lambda: ref.kill())
+    sim.thread(ref.kill)
     assert all(asked.get() in {n, ActorDeadError} for n, asked in enumerate(asking))
     assert ref.ask("and now?") == "and now?", "to its supervisor it is a crash"
 
@@ -340,7 +340,7 @@ def test_an_order_to_stop_that_crosses_a_crash_is_obeyed(sim):
     lines = (*MAILBOX, (Life, "order_stop"), (Life, "_wind_down"), (Life, "_op_restart"))
     with preempted(sim._kernel, *lines):
         sim.thread(lambda: ref.tell("crash"))
-        sim.thread(lambda: ref.stop())
+        sim.thread(ref.stop)
         sim.run()
     assert not ref.is_alive()
 
@@ -350,7 +350,7 @@ def test_a_watch_that_crosses_the_end_is_told(sim):
     ended = watcher.ask("all")
     with preempted(sim._kernel, *MAILBOX, (Mailbox, "close"), (Life, "_die"), (Life, "bury")):
         watcher.tell(ref)
-        sim.thread(lambda: ref.stop())
+        sim.thread(ref.stop)
         sim.run()
     assert ended == ["stopped"]
 
@@ -384,7 +384,7 @@ def test_a_kill_that_crosses_the_end_of_a_handler_is_the_reason_or_comes_too_lat
     ended = watcher.ask("all")
     with preempted(sim._kernel, *MAILBOX, (Life, "_die"), (Life, "_wind_down")):
         sim.thread(lambda: outcome_of(ref.request(1)))
-        sim.thread(lambda: ref.kill())
+        sim.thread(ref.kill)
         sim.thread(lambda: ref.stop(block=False))
         sim.run()
     assert len(ended) == 1
