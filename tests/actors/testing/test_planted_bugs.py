@@ -151,6 +151,33 @@ def look_for_more_than_one(self: Mailbox) -> None:
         self.again()
 
 
+# -- a message is lost between two lines, if its reader ends there ------------------------------------
+
+
+def asked_while_it_ends(sim: Simulation) -> None:
+    ref = sim.system.spawn(Echo)
+    with preempted(sim._kernel, (Mailbox, "put")):
+        asking = sim.thread(lambda: ref.request("are you there?"))
+        sim.thread(lambda: ref.stop(block=False))
+        sim.run()
+    # Who asks the dead is told so at once.
+    if asking.exception() is None:
+        assert asking.get().done(), "nobody ever answers this"
+
+
+def put_without_a_second_look(self: Mailbox, item: Any) -> None:
+    """In place of `Mailbox.put`: a reader that ends in between has emptied the mailbox."""
+    if self.closed:
+        self.count_sent()
+        self.queue.append(item)
+        self.bury()
+        return
+    self.count_sent()
+    self.queue.append(item)
+    if self.permit.pop(0, 0):
+        self.submit(self)
+
+
 # -- a watch is forgotten -------------------------------------------------------------------------
 
 
@@ -671,6 +698,9 @@ class Bug(NamedTuple):
 BUGS = {
     "a wake-up lost between two lines": Bug(
         paid_in_by_another_thread, Mailbox, "release", look_before_giving_back
+    ),
+    "a message lost between two lines": Bug(
+        asked_while_it_ends, Mailbox, "put", put_without_a_second_look
     ),
     "a wake-up lost for the last message": Bug(
         orders_during_the_cooking, Mailbox, "release", look_for_more_than_one
