@@ -5,7 +5,7 @@ imports this facade (a test holds the table against the real imports):
 
 ```
 layer 0  _errors, _clock, _messages          error tree, time, the Structs all share
-layer 0  _executing                          whose code is executing
+layer 0  _executing, _awaiting               whose code is executing; what a task waits for
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
 layer 1  _context, _waiting                  what travels with messages; who waits for whom
 layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls

@@ -209,14 +209,15 @@ class WouldDeadlock(CallboardError, pykka.Timeout, RuntimeError):
         actors: paths of those in the circle; the first is the last, too.
     """
 
-    def __init__(self, actors: Sequence[str]) -> None:
+    def __init__(
+        self,
+        actors: Sequence[str],
+        advice: str = "use tell in one of the directions, or answer with reply_later",
+    ) -> None:
         self.actors = tuple(actors)
         circle = " waits for ".join(self.actors[:2])
         circle += "".join(f", which waits for {path}" for path in self.actors[2:])
-        super().__init__(
-            f"{circle}: none of them could go on; use tell in one of the directions, "
-            "or answer with reply_later"
-        )
+        super().__init__(f"{circle}: none of them could go on; {advice}")
 
 
 class NoReplyExpected(CallboardError, RuntimeError):

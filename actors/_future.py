@@ -86,6 +86,10 @@ class Future(pykka.Future[T], Generic[T]):
     # Shadows the instance attribute that pykka's constructor would set.
     _get_hook: Any = None
 
+    # What it is as something that an actor waits for; see `Wait`.
+    plain: bool = True
+    advice = "use tell in one of the directions, or answer with reply_later"
+
     # Where the request was sent; known in Python's development mode only, see ActorRef.request.
     _place: str | None = None
 
@@ -318,6 +322,13 @@ class Future(pykka.Future[T], Generic[T]):
             return None
         return self._requestee.works_on(self)
 
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:  # noqa: ARG002 - others need it
+        cell = self.waits_for_cell()
+        return () if cell is None else (cell,)
+
+    def refuse(self, error: WouldDeadlock) -> bool:
+        return self._fail(error)
+
     def __await__(self) -> Generator[Any, None, T]:
         if self._state == _PENDING:
             if self._get_hook is not None:
@@ -450,6 +461,19 @@ class _Derived(Future[T]):
                     break
             self._compute()
         return super().get(timeout=timeout)
+
+    @property
+    def plain(self) -> bool:  # type: ignore[override]  # nobody sets it
+        return not self._sources
+
+    def waits_for_cell(self) -> Any:
+        return next(iter(self.waits_for_cells(None)), None)
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:
+        if not self._state:
+            for source in self._sources:
+                if isinstance(source, Future):
+                    yield from source.waits_for_cells(waiting)
 
     def _compute(self) -> None:
         if not self._started.acquire(blocking=False):

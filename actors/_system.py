@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -28,7 +28,14 @@ from actors._clock import Clock, SystemClock
 from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
-from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
+from actors._errors import (
+    ForkedSystem,
+    InvalidOption,
+    NameTaken,
+    SystemStopped,
+    WouldBlockLoop,
+    WouldDeadlock,
+)
 from actors._future import Future, _get_running_loop
 from actors._groups import Groups
 from actors._mailbox import Dispatcher, Tally
@@ -44,6 +51,7 @@ from actors._reports import Reports
 from actors._supervision import ChildSpec, Supervision
 from actors._timers import ThreadTimers
 from actors._tree import Root, all_below, find_below, living, node_of
+from actors._waiting import begin_wait
 from actors._watchdog import Watchdog
 
 __all__ = ["JOIN_SECONDS", "ActorSystem", "running_systems"]
@@ -68,10 +76,36 @@ JOIN_SECONDS = 2.0
 class _Ending(Future[ShutdownReport]):
     """The report of a shutdown; who does not wait for it any more takes it from nobody else."""
 
-    __slots__ = ()
+    __slots__ = ("_system",)
+
+    plain = False
+    advice = "call shutdown() without waiting for it"
+
+    def __init__(self, system: ActorSystem) -> None:
+        super().__init__()
+        self._system = system
 
     def cancel(self) -> bool:
         return False
+
+    def refuse(self, error: WouldDeadlock) -> bool:  # noqa: ARG002 - it is not only his
+        return False
+
+    def _begin_wait(self) -> Any:
+        return begin_wait(self)
+
+    def waits_for_cell(self) -> Any:
+        return None if self._state else self._system._user
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:
+        if self._state:
+            return
+        if waiting.system is self._system:
+            yield waiting
+            return
+        for root in (self._system._user, self._system._services):
+            for cell in living(root):
+                yield from cell.within(waiting)
 
 
 class ActorSystem(Reports):
@@ -125,7 +159,7 @@ class ActorSystem(Reports):
         self._pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
         # Invariant: as a mailbox's permit; whoever takes it begins the shutdown.
         self._stop_permit = {0: 1}
-        self._stopped: Future[ShutdownReport] = _Ending()
+        self._stopped: Future[ShutdownReport] = _Ending(self)
         # Invariant: not None from the beginning of the shutdown on.
         self._stopping: Future[ShutdownReport] | None = None
         self._began_stopping = 0.0

@@ -23,6 +23,7 @@ from loguru import logger
 
 from actors._context import enter
 from actors._executing import frames_from, local
+from actors._waiting import note_aside
 
 __all__ = ["Pool"]
 
@@ -171,9 +172,17 @@ class Pool:
         if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or self._closed:
             self.submit(cell)
             return
-        if worker.cell is not None:
-            worker.cell.waits_for = future
-        self._run_as_guest(worker, cell, future)
+        # The cell and not the future: to answer that would not free a thread that runs the turn.
+        asker = worker.cell
+        if asker is None:
+            asker = note_aside(cell)
+        else:
+            asker.waits_for = cell
+        try:
+            self._run_as_guest(worker, cell, future)
+        finally:
+            if asker is not None:
+                asker.waits_for = None
 
     def take_here(self, cell: Any) -> None:
         """Give the mailbox of a brief actor its turn at once, on the thread that sends to it."""
@@ -207,6 +216,7 @@ class Pool:
             self.submit(cell)
             return future.get()
         before, worker.cell = worker.cell, cell
+        asker = before
         if before is not None:
             before.waits_for = cell
         worker.depth += 1
@@ -214,14 +224,16 @@ class Pool:
         try:
             context = copy_context()
             if context:
+                if before is None:
+                    asker = note_aside(cell)
                 context.run(enter, cell)
             begun = True
-            return context.run(cell.answer, message, before)
+            return context.run(cell.answer, message, asker)
         except RecursionError as error:
             if not begun or error.__traceback__ is None or error.__traceback__.tb_next is None:
                 cell.permit[0] = 1  # there was not even the stack to begin
-                if before is not None:
-                    before.waits_for = None
+                if asker is not None:
+                    asker.waits_for = None
             raise
         finally:
             worker.depth -= 1
