@@ -8,6 +8,7 @@ layer 0  _errors, _clock, _messages          error tree, time, the Structs all s
 layer 0  _executing, _awaiting               whose code is executing; what a task waits for
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
 layer 1  _context, _waiting                  what travels with messages; who waits for whom
+layer 1  _threads                            waiting and threads that finalizers may be in
 layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 4  _ref                                what one may do with an actor from outside
@@ -41,6 +42,7 @@ from actors._errors import (
     CallboardError,
     ContextWindowExceeded,
     DeadlineExceeded,
+    FinalizerWaits,
     ForeignRef,
     ForkedSystem,
     InvalidOption,
@@ -64,6 +66,7 @@ from actors._errors import (
     StashOverflow,
     SystemStopped,
     Timeout,
+    TooManyWaiting,
     TraceError,
     UnexpectedCoroutine,
     UnknownModel,
@@ -149,6 +152,7 @@ __all__ = [
     "Event",
     "EventBus",
     "Events",
+    "FinalizerWaits",
     "ForeignRef",
     "ForkedSystem",
     "Future",
@@ -196,6 +200,7 @@ __all__ = [
     "SystemStopped",
     "Terminated",
     "Timeout",
+    "TooManyWaiting",
     "TraceError",
     "Tracer",
     "TreeNode",

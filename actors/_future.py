@@ -25,10 +25,12 @@ from actors._errors import (
     DeadlineExceeded,
     RequestCancelled,
     Timeout,
+    TooManyWaiting,
     WouldBlockLoop,
     WouldDeadlock,
 )
 from actors._executing import CELL, local
+from actors._threads import acquire
 from actors._waiting import begin_wait
 
 __all__ = ["Future", "Requestee", "annotate", "get_all"]
@@ -247,7 +249,7 @@ class Future(pykka.Future[T], Generic[T]):
             return self._value  # type: ignore[no-any-return]
         error, traceback = self._value
         if self._place is not None:
-            annotate(error, self._place)
+            annotate(error, self._place.__str__)
         # Each raise starts from the original traceback, or it would grow with every reader.
         raise error.with_traceback(traceback)
 
@@ -263,6 +265,9 @@ class Future(pykka.Future[T], Generic[T]):
             Timeout: no answer within `timeout`; the request goes on.
             DeadlineExceeded: the request's own deadline passed.
             RequestCancelled: the future was cancelled.
+            WouldDeadlock: the actor that waits would wait for itself.
+            FinalizerWaits: a finalizer waits too long, in the middle of something else.
+            TooManyWaiting: there is no thread left for another handler that waits.
             WouldBlockLoop: an event loop runs on this thread.
             BaseException: what the handler raised.
         """
@@ -290,13 +295,15 @@ class Future(pykka.Future[T], Generic[T]):
                 wait, expires = left, True
         worker = local.worker
         me = self._begin_wait()
-        if worker is not None:
-            worker.before_block()
         try:
-            if wait is None:
-                arrival.acquire()
-                return
-            if arrival.acquire(timeout=min(max(0.0, wait), threading.TIMEOUT_MAX)):
+            if worker is not None:
+                try:
+                    worker.before_block()
+                except TooManyWaiting as error:
+                    # Or what was asked for would be run all the same, and ask the next.
+                    self._fail(error)
+                    return
+            if acquire(arrival, wait, "a reply"):
                 return
         finally:
             if me is not None:
@@ -534,12 +541,12 @@ def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
     return error.with_traceback(traceback) if traceback is not None else error
 
 
-def annotate(error: BaseException, note: str) -> None:
+def annotate(error: BaseException, make: Callable[[], str]) -> None:
     """Add a note to an exception, once; one that is raised for ever takes no more than 20."""
     # Some take none: a frozen dataclass, one with slots or a property of that name.
     with contextlib.suppress(Exception):
         notes = getattr(error, "__notes__", ())
-        if note not in notes and len(notes) < 20:
+        if len(notes) < 20 and (note := make()) not in notes:
             error.add_note(note)
 
 

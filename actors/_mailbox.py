@@ -31,6 +31,7 @@ import msgspec
 
 from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop, WouldDeadlock
 from actors._future import Future, _get_running_loop
+from actors._threads import acquire
 from actors._waiting import begin_wait, blocking
 
 __all__ = [
@@ -331,7 +332,7 @@ class Mailbox:
         try:
             me = begin_wait(waiting)
             with blocking():
-                waiting.room.acquire()
+                acquire(waiting.room, None, f"room in the mailbox of {self.describe()}")
         except BaseException as error:
             # A deadlock, or Ctrl-C: the message is withdrawn, unless it was taken meanwhile.
             with bounds.lock:

@@ -23,7 +23,16 @@ from actors._awaiting import needed_by
 from actors._errors import WouldDeadlock
 from actors._executing import CELL, local
 
-__all__ = ["Asides", "Wait", "begin_wait", "blocking", "note_aside", "own_turn", "whom"]
+__all__ = [
+    "Asides",
+    "Wait",
+    "begin_wait",
+    "blocking",
+    "longest_chain",
+    "note_aside",
+    "own_turn",
+    "whom",
+]
 
 LONGEST_CIRCLE = 1000
 """Actors that are looked at; each look is taken while others go on, so it has to end."""
@@ -209,6 +218,23 @@ def _error(circle: list[_Step], me: Any) -> WouldDeadlock:
     paths = [path for path, after in zip(paths, [*paths[1:], None], strict=True) if path != after]
     advice = next((s.wait.advice for s in circle if not s.wait.plain), circle[0].wait.advice)
     return WouldDeadlock(paths if len(paths) > 1 else paths * 2, advice)
+
+
+def longest_chain(cells: Iterable[Any]) -> int:
+    """Return how many wait for each other in a row; exact if who waits longest comes first."""
+    longest = 0
+    seen: set[int] = set()
+    for first in cells:
+        cell, length = first, 0
+        while cell is not None and id(cell) not in seen:
+            seen.add(id(cell))
+            length += 1
+            wait = cell.waits_for
+            cell = None if wait is None else wait.waits_for_cell()
+            if cell is not None and not wait.plain:
+                break
+        longest = max(longest, length)
+    return longest
 
 
 def whom(cell: Any) -> str | None:

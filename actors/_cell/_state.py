@@ -245,7 +245,14 @@ class CellState(Mailbox):
 
     @property
     def path(self) -> str:
-        return f"{self.parent.path}/{self.name}"
+        # Not by the path of the parent: the tree may be deeper than the stack.
+        parts = [self.name]
+        above: Any = self.parent
+        while isinstance(above, CellState):
+            parts.append(above.name)
+            above = above.parent
+        parts.append(above.path)
+        return "/".join(reversed(parts))
 
     def describe(self) -> str:
         return self.path

@@ -504,7 +504,7 @@ class Cell(Killable):
                 await step
             return 0
         # Its traceback shows where it was raised and where its answer was waited for, and no path.
-        annotate(error, f"while {self.path} handled {type(message).__name__}")
+        annotate(error, lambda: f"while {self.path} handled {type(message).__name__}")
         answer: BaseException = error
         if is_cancellation(error):
             answer = ActorDeadError(f"{self.path} was cancelled while it handled the request")

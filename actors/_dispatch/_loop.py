@@ -28,6 +28,7 @@ from loguru import logger
 
 from actors._awaiting import frame_of, inner_step
 from actors._executing import CELL, frames_from
+from actors._threads import start_thread
 
 __all__ = ["LoopDispatcher", "LoopThread"]
 
@@ -479,7 +480,7 @@ class LoopThread:
         self.loop = asyncio.new_event_loop()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
