@@ -14,8 +14,10 @@ from actors._errors import FinalizerWaits, SystemStopped
 
 __all__ = ["acquire", "interrupts", "start_thread"]
 
-FINALIZER_SECONDS = 1.0
-"""How long a finalizer may wait that came in between something of the runtime or of Python."""
+FINALIZER_SECONDS = 0.1
+"""How long a finalizer may wait that came in between something of the runtime or of Python.
+
+One collection may run many of them, one after the other."""
 
 _OURS = (str(Path(__file__).parent), sysconfig.get_path("stdlib"))
 _FOREIGN = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
 
-from actors import Actor, ActorSystem, Bounded, ChildSpec, SlowHandler, Supervision, WouldDeadlock
+import actors
+from actors import (
+    Actor,
+    ActorSystem,
+    Bounded,
+    ChildSpec,
+    FinalizerWaits,
+    SlowHandler,
+    Supervision,
+    TooManyWaiting,
+    WouldDeadlock,
+    run,
+)
 
 TOLERANT = Supervision(intensity=1000)
 SECONDS = 20
@@ -476,3 +492,220 @@ def test_a_circle_through_the_shutdown_of_another_system_is_found():
         there = other.spawn(ChildSpec(Obeying, shutdown=None, name="there"))
         with pytest.raises(WouldDeadlock, match="/closing waits for /there"):
             there.request(lambda _: ref.ask(other)).get(timeout=SECONDS)
+
+
+# -- without end -----------------------------------------------------------------------------------
+
+
+class Endless(Actor):
+    """Asks a new actor what it is asked."""
+
+    def on_receive(self, message):
+        return message if message == "hello" else self.another().ask(message)
+
+    def another(self):
+        return self.actor_ref.system.spawn(type(self))
+
+
+class EndlessBelow(Endless):
+    def another(self):
+        return self.spawn(type(self))
+
+
+class EndlessInTurns(Actor):
+    """Likewise, but every other actor is async, so nobody runs on the stack of an asker."""
+
+    def on_receive(self, message):
+        return message if message == "hello" else self.actor_ref.system.spawn(Between).ask(message)
+
+
+class Between(Actor):
+    async def on_receive(self, message):
+        return await self.actor_ref.system.spawn(EndlessInTurns).request(message)
+
+
+@pytest.fixture(params=["threads", "depth", "process"])
+def few_threads(request, monkeypatch):
+    pool = "actors._dispatch._pool"
+    if request.param == "threads":
+        monkeypatch.setattr(f"{pool}.MAX_WORKERS", 40)
+    elif request.param == "depth":
+        monkeypatch.setattr(f"{pool}.LOOK_EVERY", 16)
+        monkeypatch.setattr(f"{pool}.DEEPEST", 30)
+    else:
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if threading.active_count() > 60:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    return request.param
+
+
+@pytest.mark.parametrize("way", ["ask", "request", "run"])
+@pytest.mark.parametrize("kind", [Endless, EndlessBelow, EndlessInTurns])
+def test_actors_that_ask_without_end_get_an_error_and_the_system_goes_on(kind, way, few_threads):
+    with ActorSystem() as system:
+        ref = system.spawn(kind)
+        with run() if way == "run" else contextlib.nullcontext():
+            with pytest.raises(TooManyWaiting, match="without end") as caught:
+                if way == "request":
+                    ref.request("on and on").get(timeout=SECONDS)
+                else:
+                    ref.ask("on and on")
+            assert (caught.value.depth is not None) == (few_threads == "depth")
+            # The end of the chain was withdrawn, so nobody goes on with it.
+            assert ref.ask("hello") == "hello"
+        actors = system.stats().actors
+        assert system.spawn(kind).request("hello").get(timeout=SECONDS) == "hello"
+        assert system.stats().actors == actors + 1
+
+
+def test_many_handlers_that_wait_for_one_are_no_chain(monkeypatch):
+    monkeypatch.setattr("actors._dispatch._pool.LOOK_EVERY", 16)
+    monkeypatch.setattr("actors._dispatch._pool.DEEPEST", 30)
+    gate = threading.Event()
+
+    class Gate(Actor):
+        async def on_receive(self, message):
+            await asyncio.to_thread(gate.wait, SECONDS)
+            return message
+
+    class Waits(Actor):
+        def on_receive(self, ref):
+            return ref.request("hello").get(timeout=SECONDS)
+
+    with ActorSystem() as system:
+        ref = system.spawn(Gate)
+        answers = [system.spawn(Waits).request(ref) for _ in range(100)]
+        gate.set()
+        assert [answer.get(timeout=SECONDS) for answer in answers] == ["hello"] * 100
+
+
+# -- finalizers and the exit -----------------------------------------------------------------------
+
+
+class Finalized:
+    def __init__(self, call, outcomes):
+        self.call = call
+        self.outcomes = outcomes
+        self.myself = self  # so that only the garbage collector ends it
+
+    def __del__(self):
+        try:
+            self.outcomes.append(self.call())
+        except Exception as error:
+            self.outcomes.append(error)
+
+
+@pytest.mark.parametrize("order", ["ask", "get", "stop"])
+def test_a_finalizer_that_waits_for_the_actor_it_interrupts_gets_the_error(order):
+    outcomes = []
+
+    class Collects(Actor):
+        def on_receive(self, message):
+            if message == "hello":
+                return message
+            ref = self.actor_ref
+            calls = {
+                "ask": lambda: ref.ask("hello"),
+                "get": lambda: ref.request("hello").get(),
+                "stop": ref.stop,
+            }
+            Finalized(calls[order], outcomes)
+            gc.collect()
+            return "collected"
+
+    with ActorSystem() as system:
+        ref = system.spawn(Collects)
+        assert ref.request("collect").get(timeout=SECONDS) == "collected"
+    assert [type(outcome) for outcome in outcomes] == [WouldDeadlock]
+
+
+def test_a_finalizer_in_the_middle_of_the_runtime_waits_no_longer_than_a_moment(monkeypatch):
+    outcomes = []
+
+    class Loose(Actor):
+        async def on_receive(self, message):
+            return message
+
+    with ActorSystem() as system:
+        ref = system.spawn(Loose)
+        loop = system._loop
+        schedule = loop._schedule
+
+        def interrupted():
+            # What others wait for is half done: nobody else sends for a driver now.
+            monkeypatch.setattr(loop, "_schedule", schedule)
+            Finalized(lambda: ref.ask("in between"), outcomes)
+            # The collector calls it below this frame, which is to count as one of the runtime.
+            exec(compile("import gc; gc.collect()", actors.__file__, "exec"), {})
+            schedule()
+
+        monkeypatch.setattr(loop, "_schedule", interrupted)
+        assert ref.request("hello").get(timeout=SECONDS) == "hello"
+    assert [type(outcome) for outcome in outcomes] == [FinalizerWaits]
+
+
+def test_a_finalizer_in_between_a_program_may_wait_as_long_as_it_takes():
+    outcomes = []
+
+    class Slow(Actor):
+        async def on_receive(self, message):
+            await asyncio.sleep(0.3)
+            return message
+
+    with ActorSystem() as system:
+        ref = system.spawn(Slow)
+        Finalized(lambda: ref.ask("hello"), outcomes)
+        gc.collect()
+    assert outcomes == ["hello"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "call",
+    [
+        "system.shutdown().get()",
+        "system.__exit__(None, None, None)",
+        "echo.ask(1)",
+        "echo.stop()",
+        "ActorSystem().spawn(Echo).ask(1)",
+        "ActorSystem().spawn(Sync).ask(1)",
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_finalizer_that_waits_while_the_interpreter_exits_does_not_hang(call, when):
+    program = f"""
+        import atexit, os
+        def late():
+            # After the runtime has stopped what it knew of.
+            global system, echo
+            system = ActorSystem()
+            echo = system.spawn(Echo)
+        if {when == "after"}: atexit.register(late)
+        from actors import Actor, ActorSystem
+        class Echo(Actor):
+            async def on_receive(self, message): return message
+        class Sync(Actor):
+            def on_receive(self, message): return message
+        class Finalized:
+            def __del__(self):
+                try: outcome = {call}
+                except BaseException as error: outcome = type(error).__name__
+                os.write(1, f"outcome: {{outcome}}".encode())
+        system = ActorSystem()
+        echo = system.spawn(Echo)
+        import sys
+        sys.modules["kept"] = Finalized()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    assert "outcome: " in done.stdout
