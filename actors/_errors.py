@@ -90,6 +90,7 @@ __all__ = [
     "UnknownModel",
     "UnusableReply",
     "WouldBlockLoop",
+    "WouldDeadlock",
 ]
 
 

@@ -6,11 +6,13 @@ import sys
 import sysconfig
 import threading
 import weakref
+from _thread import LockType
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from actors._errors import FinalizerWaits, SystemStopped
+from actors._executing import Signal
 
 __all__ = ["acquire", "interrupts", "start_thread"]
 
@@ -39,7 +41,7 @@ def _refuse_at_exit() -> None:
         raise SystemStopped("the interpreter is exiting, and has no threads any more")
 
 
-def acquire(lock: threading.Lock, seconds: float | None, what: str) -> bool:
+def acquire(lock: Signal, seconds: float | None, what: str) -> bool:
     """Wait until another thread releases the lock; tell whether it did.
 
     Args:
@@ -52,8 +54,10 @@ def acquire(lock: threading.Lock, seconds: float | None, what: str) -> bool:
         FinalizerWaits: this is a finalizer, and what it came in between may have to go on first.
     """
     _refuse_at_exit()
-    if seconds is not None and seconds <= FINALIZER_SECONDS:
-        return lock.acquire(timeout=max(0.0, seconds))
+    if seconds is not None and (seconds <= FINALIZER_SECONDS or type(lock) is not LockType):
+        return lock.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
+    if type(lock) is not LockType:  # of a simulation, whose threads are not Python's
+        return lock.acquire()
     if lock.acquire(timeout=FINALIZER_SECONDS):
         return True
     if interrupts(sys._getframe(1)):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
@@ -21,7 +20,7 @@ from typing import Any, Protocol
 
 from actors._awaiting import needed_by
 from actors._errors import WouldDeadlock
-from actors._executing import CELL, local
+from actors._executing import CELL, Signal, local, taken_lock
 
 __all__ = [
     "Asides",
@@ -31,6 +30,7 @@ __all__ = [
     "longest_chain",
     "note_aside",
     "own_turn",
+    "signal",
     "whom",
 ]
 
@@ -41,7 +41,7 @@ SOON = 0.01
 """Seconds from a wait aside to the first look at it; each further look takes twice as long."""
 
 LATEST = 30.0
-"""Seconds between two looks at most."""
+"""Seconds between the last two looks; after that, only what somebody begins to wait for counts."""
 
 SHARE = 50
 """A look is due no sooner than after so many times what the last one took."""
@@ -86,6 +86,12 @@ def blocking() -> Iterator[None]:
         yield
     finally:
         worker.after_block()
+
+
+def signal() -> Signal:
+    """Return what this thread can wait for until another releases it."""
+    worker = local.worker
+    return taken_lock() if worker is None else worker.signal()
 
 
 def own_turn() -> Any:
@@ -359,12 +365,14 @@ class Asides:
         if not self.notes:
             cell.asides = None
             return
-        began = time.perf_counter()
+        loop = cell.dispatcher.loop
+        began = loop.time()
         if cell.frame is not None and cell.waits_for is None:
             circle = _circle(cell)
             if circle:
                 error = _error(circle, cell)
                 any(step.wait.refuse(error) for step in circle)
-        self.least = max(SOON, SHARE * (time.perf_counter() - began))
-        self.delay = max(self.least, min(2 * self.delay, LATEST))
-        self._arm()
+        self.least = max(SOON, SHARE * (loop.time() - began))
+        self.delay = max(self.least, 2 * self.delay)
+        if self.delay <= LATEST:
+            self._arm()

@@ -12,7 +12,7 @@ from typing import Any
 from loguru import logger
 
 from actors._errors import TooManyWaiting
-from actors._executing import frames_from, local
+from actors._executing import frames_from, local, taken_lock
 from actors._threads import start_thread
 
 __all__ = ["Pinned"]
@@ -24,6 +24,7 @@ class Pinned:
     inline = False
     awaits = False
     pool = None
+    signal = staticmethod(taken_lock)
 
     def __init__(self, name: str, handled: Callable[[int], None]) -> None:
         self._name = name
