@@ -293,7 +293,8 @@ class Answer(pykka.Future[T], Generic[T]):
                     worker.before_block()
                 except TooManyWaiting as error:
                     # Or what was asked for would be run all the same, and ask the next.
-                    self._fail(error)
+                    if self._fail(error) and self._requestee is not None:
+                        self._requestee.request_given_up(self)
                     return
             if acquire(arrival, wait, "a reply"):
                 return
