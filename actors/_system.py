@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import functools
 import itertools
 import math
 import os
@@ -29,6 +30,7 @@ from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
+from actors._executing import frames_of
 from actors._future import Future, _get_running_loop
 from actors._groups import Groups
 from actors._mailbox import Dispatcher, Tally
@@ -81,8 +83,8 @@ class ActorSystem(Reports):
         name: for logs and thread names; generated if None.
         supervision: how the root supervises the actors spawned on the system.
         clock: what the system measures time with.
-        watchdog: seconds after which a handler that still runs or waits is reported with its
-            stack, as a `SlowHandler` event and in the log; None reports none.
+        watchdog: seconds after which a handler or hook that still runs or waits is reported with
+            its stack, as a `SlowHandler` event and in the log; None reports none.
         flight_recorder: how many messages of an actor that has failed are kept for the report of
             its next failure.
 
@@ -142,6 +144,8 @@ class ActorSystem(Reports):
             self._services, Supervision(intensity=10), self._wrap_up
         )
         _all_systems.add(self)
+        # Whose first constructors run, and on which threads; None if nobody wants to know.
+        self.building: dict[Any, int] | None = None
         if watchdog is not None:
             seconds: object = watchdog
             if (
@@ -150,6 +154,7 @@ class ActorSystem(Reports):
                 or not seconds > 0
             ):
                 raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
+            self.building = {}
             Watchdog(watchdog, self._executing, self.publish, self.timers)
 
     def _make_children(
@@ -198,13 +203,22 @@ class ActorSystem(Reports):
             ForkedSystem: the system was started before this process was forked.
             BaseException: what the actor's constructor raised.
         """
+        return self._spawn(as_spec(what, args, name, kwargs))
+
+    def _spawn(self, spec: ChildSpec, *, in_order: bool = False) -> ActorRef[Any]:
         assert self._user.children is not None
-        spec = as_spec(what, args, name, kwargs)
         if self._stopping is not None and not self._forked:
             raise SystemStopped(f"{self.name} is stopping or has stopped, and starts no actors")
         if spec.name == "system":
             raise NameTaken("system", "/")  # there live the services
-        return self.spawn_under(self._user.children, spec, self._user)
+        return self.spawn_under(self._user.children, spec, self._user, in_order=in_order)
+
+    def spawn_in_order(self, *what: type[Any] | ChildSpec) -> tuple[ActorRef[Any], ...]:
+        """Start actors at the top of the tree, one after the other; see `Actor.spawn_in_order`."""
+        return tuple(
+            self._spawn(spec, in_order=True)
+            for spec in [as_spec(one, (), None, {}) for one in what]
+        )
 
     def spawn_service(
         self, what: type[A] | ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
@@ -215,19 +229,29 @@ class ActorSystem(Reports):
         return self.spawn_under(children, as_spec(what, args, name, kwargs), self._services)
 
     def spawn_under(
-        self, children: Children, spec: ChildSpec, parent: Any, *, alone: bool = False
+        self,
+        children: Children,
+        spec: ChildSpec,
+        parent: Any,
+        *,
+        alone: bool = False,
+        in_order: bool = False,
     ) -> ActorRef[Any]:
         """Start an actor among the given children; what `spawn` of systems and actors ends in."""
         if self._forked:
             raise ForkedSystem(self.name)
         cell = (LoneCell if alone else Cell)(self, spec, spec.name or 0, parent)
-        if not children.add(cell):
+        if not children.add(cell, in_order=in_order):
             raise SystemStopped(
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
             )
         self._born.add()
         ref = cell.ref  # which it lets go of when it dies, perhaps before `begin` is through
-        cell.begin()
+        if in_order:
+            cell.begin_in_order()
+            children.start_next()
+        else:
+            cell.begin()
         return ref
 
     def _start_unsupervised(
@@ -318,7 +342,12 @@ class ActorSystem(Reports):
     def _executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
         loop = [] if self._loop is None else self._loop.executing()
         pinned = [entry for thread in list(self._pinned) for entry in thread.executing()]
-        return [e for e in (*self._pool.executing(), *loop, *pinned) if e[0].system is self]
+        building: list[tuple[Any, Callable[[], list[FrameType]]]] = [
+            (cell, functools.partial(frames_of, thread))
+            for cell, thread in list((self.building or {}).items())
+        ]
+        found = (*self._pool.executing(), *loop, *pinned, *building)
+        return [entry for entry in found if entry[0].system is self]
 
     def health(self) -> Health:
         """Tell whether the system is alive and takes work, and why not; for probes of any kind.
