@@ -230,6 +230,9 @@ class Children:
                 self._starting = None
             if self._closing or self._members.get(child.key) is not child:
                 after.append(child.order_die)
+            elif child.key in self._halting and child.spec.restart == "temporary":
+                # It failed on its own before it was asked to stop: it has halted when it is dead.
+                after.append(child.order_die)
             elif child.key in self._halting:
                 # It failed on its own while it was asked to halt: it has halted.
                 self._halted.add(child.key)
