@@ -278,7 +278,9 @@ class Life(Duties):
             reason = self.reason
             self.attending = True
             failed = isinstance(reason, BaseException)
-            self._enter_hook("on_failure" if failed else "on_stop")
+            hook = "on_failure" if failed else "on_stop"
+            if getattr(self.spec.cls, hook) not in _EMPTY_HOOKS:
+                self._enter_hook(hook)
             try:
                 if failed:
                     result = instance.on_failure(type(reason), reason, reason.__traceback__)
@@ -534,9 +536,11 @@ _OF_THE_INSTANCE = frozenset(
 )
 
 _NO_ON_START: Any = None
+_EMPTY_HOOKS: tuple[Any, ...] = ()
 
 
 def bind_defaults(actor: type[Any]) -> None:
     """Learn what the hooks of the base class are, to skip those that nobody overrode."""
-    global _NO_ON_START  # noqa: PLW0603 - set once, when `_system` is imported
+    global _NO_ON_START, _EMPTY_HOOKS  # noqa: PLW0603 - set once, when `_system` is imported
     _NO_ON_START = actor.on_start
+    _EMPTY_HOOKS = (actor.on_stop, actor.on_failure)

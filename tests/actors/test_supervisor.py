@@ -7,6 +7,7 @@ The decisions are tested pure in `test_supervision`, their execution on a clock 
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import threading
 import time
@@ -741,6 +742,21 @@ def test_a_stop_lets_messages_take_longer_than_hooks_may(system, plan, journal):
     assert stopping.get(timeout=20) is True
     last = [("b", 0), ("b", 1), ("b", 2), ("b", "on_stop")]
     assert journal.entries[-4:] == last
+
+
+def test_an_actor_without_a_supervisor_is_waited_for_as_in_pykka(plan, monkeypatch):
+    brief = functools.partial(ChildSpec, shutdown=0.01)
+    monkeypatch.setattr("actors._system.ChildSpec", brief)
+    monkeypatch.setattr("actors._cell._kill.KILL_GRACE", 0.01)
+    ref = type("Lone", (Hangs,), {"hook": "on_stop"}).start("b", plan)
+    stopping = ref.stop(block=False)
+    assert plan.entered.wait(20)
+    over = threading.Event()
+    ref.system.timers.call_later(0.1, over.set)
+    assert over.wait(20)
+    assert not stopping.done()
+    plan.release.set()
+    assert stopping.get(timeout=20) is True
 
 
 # -- between two instances -------------------------------------------------------------------------
