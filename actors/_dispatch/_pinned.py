@@ -10,7 +10,7 @@ from typing import Any
 
 from loguru import logger
 
-from actors._executing import frames_of, local
+from actors._executing import frames_of, local, taken_lock
 
 __all__ = ["Pinned"]
 
@@ -21,6 +21,7 @@ class Pinned:
     inline = False
     awaits = False
     pool = None
+    signal = staticmethod(taken_lock)
 
     def __init__(self, name: str, handled: Callable[[int], None]) -> None:
         self._name = name
