@@ -19,6 +19,12 @@ __all__ = ["Deadline"]
 _SYSTEM_CLOCK = SystemClock()
 
 
+def _checked(clock: Clock) -> Clock:
+    if clock is not _SYSTEM_CLOCK and not callable(getattr(clock, "monotonic", None)):
+        raise InvalidOption("clock", clock, "a Clock, such as SystemClock()")
+    return clock
+
+
 class Deadline:
     """A deadline `seconds` from now.
 
@@ -31,7 +37,7 @@ class Deadline:
         clock: what to measure with; the machine's clock unless a system gives its own.
 
     Raises:
-        InvalidOption: `seconds` is not a finite number above zero.
+        InvalidOption: `seconds` is not a finite number above zero, or `clock` is none.
     """
 
     __slots__ = ("_clock", "_scopes", "when")
@@ -44,7 +50,7 @@ class Deadline:
             raise InvalidOption("deadline", seconds, "a number of seconds")
         if not math.isfinite(seconds) or seconds <= 0:
             raise InvalidOption("deadline", seconds, "a finite number of seconds above zero")
-        self._clock = clock
+        self._clock = _checked(clock)
         self.when = clock.monotonic() + seconds
         # Invariant: one stack of open scopes per task, since tasks share a deadline.
         self._scopes: dict[Any, list[asyncio.Timeout]] = {}
@@ -56,9 +62,17 @@ class Deadline:
 
     @classmethod
     def at(cls, when: float | None, *, clock: Clock = _SYSTEM_CLOCK) -> Self:
-        """Return the deadline at `when` on the clock's monotonic scale (None: never)."""
+        """Return the deadline at `when` on the clock's monotonic scale (None: never).
+
+        Raises:
+            InvalidOption: `when` is no number, or `clock` is none.
+        """
+        if when is not None and (
+            isinstance(when, bool) or not isinstance(when, (int, float)) or math.isnan(when)
+        ):
+            raise InvalidOption("when", when, "a point in time in seconds, or None for never")
         self = cls.__new__(cls)
-        self._clock = clock
+        self._clock = _checked(clock)
         self.when = when
         self._scopes = {}
         return self

@@ -13,7 +13,7 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,12 +23,14 @@ from loguru import logger
 from actors._errors import (
     AlreadySet,
     DeadlineExceeded,
+    InvalidOption,
     RequestCancelled,
     Timeout,
     WouldBlockLoop,
     WouldDeadlock,
 )
 from actors._executing import CELL, local
+from actors._options import function, patience
 from actors._waiting import begin_wait
 
 __all__ = ["Future", "Requestee", "annotate", "get_all"]
@@ -86,6 +88,9 @@ class Future(pykka.Future[T], Generic[T]):
     # Shadows the instance attribute that pykka's constructor would set.
     _get_hook: Any = None
 
+    # What would have blocked a loop, and what to write instead.
+    _on_loop = ("Future.get()", "`await` the future")
+
     # Where the request was sent; known in Python's development mode only, see ActorRef.request.
     _place: str | None = None
 
@@ -123,6 +128,7 @@ class Future(pykka.Future[T], Generic[T]):
 
         Raises:
             AlreadySet: the future has an answer.
+            InvalidOption: it is none of these; the future stays open.
         """
         if self._get_hook is not None or not self._fail(_exception_of(exc_info)):
             raise AlreadySet("this future already has an answer")
@@ -132,7 +138,13 @@ class Future(pykka.Future[T], Generic[T]):
         return self._resolve(_VALUE, value)
 
     def try_set_exception(self, error: BaseException) -> bool:
-        """Answer with an exception if nobody did; False means that nobody waits for it."""
+        """Answer with an exception if nobody did; False means that nobody waits for it.
+
+        Raises:
+            InvalidOption: it is no exception; the future stays open.
+        """
+        if not isinstance(error, BaseException):
+            raise InvalidOption("error", error, "an exception, such as ValueError('why')")
         return self._fail(error)
 
     def _fail(self, error: BaseException) -> bool:
@@ -191,7 +203,11 @@ class Future(pykka.Future[T], Generic[T]):
         """Call `callback(future)` once there is an answer, on the thread that gives it.
 
         If there is one already, it is called at once. What it raises is logged.
+
+        Raises:
+            InvalidOption: `callback` cannot be called.
         """
+        function("callback", callback, "a function of the future")
         if self._add_callback(callback):
             if self._when is not None and self._requestee is not None:
                 self._requestee.expire_at(self._when, self)
@@ -256,12 +272,15 @@ class Future(pykka.Future[T], Generic[T]):
             timeout: seconds to wait at most; None waits as long as it takes.
 
         Raises:
+            InvalidOption: `timeout` is no number of seconds, 0 or more.
             Timeout: no answer within `timeout`; the request goes on.
             DeadlineExceeded: the request's own deadline passed.
             RequestCancelled: the future was cancelled.
             WouldBlockLoop: an event loop runs on this thread.
             BaseException: what the handler raised.
         """
+        if timeout is not None:
+            timeout = patience(timeout)
         if self._state == _PENDING:
             if self._get_hook is not None:
                 return self._run_hook(timeout)
@@ -270,7 +289,7 @@ class Future(pykka.Future[T], Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         if _get_running_loop() is not None:
-            raise WouldBlockLoop
+            raise WouldBlockLoop(*self._on_loop)
         arrival = threading.Lock()
         arrival.acquire()
 
@@ -359,11 +378,14 @@ class Future(pykka.Future[T], Generic[T]):
     # -- pykka's combinators -----------------------------------------------------------------
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
-        """Have `func(timeout)` make the value on the first `get()` (pykka).
+        """Have `func(timeout)` make the value on the first `get()` (pykka); None: nothing does.
 
         Raises:
             AlreadySet: the future has an answer.
+            InvalidOption: `func` cannot be called.
         """
+        if func is not None:
+            function("func", func, "a function of the timeout in seconds, or None")
         if self._state:
             raise AlreadySet("this future already has an answer")
         self._get_hook = func
@@ -374,20 +396,31 @@ class Future(pykka.Future[T], Generic[T]):
         self._resolve(_VALUE, value)
         return self._result()
 
+    # Each refuses what cannot work when it is called, not when the value is wanted.
+
     def map(self, func: Callable[[T], M]) -> Future[M]:
         """Return a future of `func(value)`; `func` runs once, when the result is wanted."""
+        function("func", func, "a function of the value")
         return _Derived((self,), lambda values: func(values[0]))
 
     def filter(self, func: Callable[[Any], bool]) -> Future[Any]:
-        """Return a future of the list of those items of the value that `func` accepts."""
+        """Return a future of the list of those items of the value that `func` accepts.
+
+        As with the builtin `filter`, None accepts what is true.
+        """
+        if func is not None:
+            function("func", func, "a function of one item, or None")
         return _Derived((self,), lambda values: list(filter(func, values[0])))
 
     def join(self, *futures: pykka.Future[Any]) -> Future[Any]:
         """Return a future of the list of this and the other futures' values."""
+        for future in futures:
+            _must_be_future(future)
         return _Derived((self, *futures), list)
 
     def reduce(self, func: Callable[[Any, Any], Any], *args: Any) -> Future[Any]:
         """Return a future of `functools.reduce(func, value, *args)`."""
+        function("func", func, "a function of two items")
         return _Derived((self,), lambda values: functools.reduce(func, values[0], *args))
 
 
@@ -433,6 +466,8 @@ class _Derived(Future[T]):
         self._started = threading.Lock()
 
     def get(self, *, timeout: float | None = None) -> T:
+        if timeout is not None:
+            timeout = patience(timeout)
         if self._state == _PENDING and self._sources:
             deadline = None if timeout is None else time.monotonic() + timeout
             for source in self._sources:
@@ -504,10 +539,33 @@ def _fetch(source: pykka.Future[Any], then: Callable[[Any], None]) -> None:
 def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
     if isinstance(exc_info, BaseException):
         return exc_info
-    kind, error, traceback = exc_info if exc_info is not None else sys.exc_info()
+    triple: Any = exc_info if exc_info is not None else sys.exc_info()
+    if (
+        not isinstance(triple, tuple)
+        or len(triple) != 3
+        or not (triple[0] is None or _is_kind(triple[0]))
+        or not isinstance(triple[1], (BaseException, type(None)))
+        or not isinstance(triple[2], (TracebackType, type(None)))
+    ):
+        raise InvalidOption(
+            "exc_info", exc_info, "an exception, what sys.exc_info() returns, or None"
+        )
+    kind, error, traceback = triple
     if error is None:
         error = kind() if kind is not None else RuntimeError("no exception to set")
     return error.with_traceback(traceback) if traceback is not None else error
+
+
+def _is_kind(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def _must_be_future(value: Any) -> None:
+    # Whatever can be waited for in this way is as good as one; a dict is not.
+    if not callable(getattr(value, "get", None)) or isinstance(value, Mapping):
+        raise InvalidOption(
+            "futures", value, "futures, as `request` and `ask(block=False)` return them"
+        )
 
 
 def annotate(error: BaseException, note: str) -> None:
@@ -527,14 +585,32 @@ def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None)
         timeout: seconds for all of them together; None waits as long as it takes.
 
     Raises:
+        InvalidOption: one of them is no future, or `timeout` is no number of seconds.
         Timeout: not all were answered in time.
+        WouldBlockLoop: an event loop runs on this thread.
+        BaseException: what a handler raised.
     """
+    if timeout is not None:
+        timeout = patience(timeout)
+    if isinstance(futures, str) or not isinstance(futures, Iterable):
+        raise InvalidOption("futures", futures, "a list of futures")
+    if isinstance(futures, Sequence):
+        # Before one is waited for. What is made one by one is looked at one by one.
+        for future in futures:
+            _must_be_future(future)
     deadline = None if timeout is None else time.monotonic() + timeout
     values = []
     for future in futures:
+        _must_be_future(future)
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             values.append(future.get(timeout=left))
+        except WouldBlockLoop as error:
+            if isinstance(future, Future) and future.done():
+                raise  # it is the answer
+            raise WouldBlockLoop("get_all()", "`await asyncio.gather(*futures)`") from error
         except Timeout:
+            if deadline is None or time.monotonic() < deadline:
+                raise  # likewise: some handler has waited for too long
             raise Timeout(timeout or 0.0, "all of the replies") from None
     return values

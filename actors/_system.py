@@ -70,6 +70,8 @@ class _Ending(Future[ShutdownReport]):
 
     __slots__ = ()
 
+    _on_loop = ("ActorSystem.shutdown().get()", "`await system.shutdown()`")
+
     def cancel(self) -> bool:
         return False
 
@@ -107,6 +109,13 @@ class ActorSystem(Reports):
         policy: object = supervision
         if policy is not None and not isinstance(policy, Supervision):
             raise InvalidOption("supervision", policy, "a Supervision(...), or None")
+        if clock is not None and not isinstance(clock, Clock):
+            raise InvalidOption("clock", clock, "a Clock (`monotonic()` and `time()`), or None")
+        limit: object = watchdog
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0
+        ):
+            raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
         super().__init__(clock or SystemClock(), flight_recorder)
         self.name = name or f"system-{next(_names)}"
         self.failure: BaseException | None = None
@@ -143,13 +152,6 @@ class ActorSystem(Reports):
         )
         _all_systems.add(self)
         if watchdog is not None:
-            seconds: object = watchdog
-            if (
-                isinstance(seconds, bool)
-                or not isinstance(seconds, (int, float))
-                or not seconds > 0
-            ):
-                raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
             Watchdog(watchdog, self._executing, self.publish, self.timers)
 
     def _make_children(
@@ -193,6 +195,8 @@ class ActorSystem(Reports):
             name: unique among the living ones; None takes a generated one.
 
         Raises:
+            InvalidOption: an option or an attribute of the class makes no sense.
+            UnexpectedCoroutine: a hook of the class is a generator function.
             NameTaken: a living top-level actor has the name.
             SystemStopped: the system is shutting down.
             ForkedSystem: the system was started before this process was forked.
@@ -279,7 +283,14 @@ class ActorSystem(Reports):
     # -- looking -----------------------------------------------------------------------------
 
     def find(self, path: str) -> ActorRef[Any] | None:
-        """Return the living actor at a path such as "/team/writer", or None."""
+        """Return the living actor at a path such as "/team/writer", or None.
+
+        Raises:
+            InvalidOption: `path` is no string.
+        """
+        given: object = path
+        if not isinstance(given, str):
+            raise InvalidOption("path", path, "a string such as '/team/writer'")
         return find_below(self._user, self._services, path)
 
     def stats(self) -> SystemStats:
@@ -442,7 +453,7 @@ class ActorSystem(Reports):
         drain = kind is None or issubclass(kind, Exception)
         if _get_running_loop() is not None:
             self.shutdown(drain=drain)
-            raise WouldBlockLoop("leaving `with ActorSystem()`", "use `async with ActorSystem()`")
+            raise WouldBlockLoop("leaving `with ActorSystem()`", "`async with ActorSystem()`")
         self.shutdown(drain=drain).get()
         self._join(JOIN_SECONDS)
 
