@@ -377,7 +377,7 @@ def _check_hooks(cls: type[Actor]) -> None:
     """
     for name in _HOOKS:
         hook = getattr(cls, name)
-        if not callable(hook):
+        if not callable(hook) and not hasattr(type(hook), "__get__"):
             raise InvalidOption(f"{cls.__name__}.{name}", hook, "a method")
         if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
             raise UnexpectedCoroutine(

@@ -272,7 +272,7 @@ class Future(pykka.Future[T], Generic[T]):
             timeout: seconds to wait at most; None waits as long as it takes.
 
         Raises:
-            InvalidOption: `timeout` is no number of seconds, 0 or more.
+            InvalidOption: `timeout` is no number of seconds.
             Timeout: no answer within `timeout`; the request goes on.
             DeadlineExceeded: the request's own deadline passed.
             RequestCancelled: the future was cancelled.
@@ -550,8 +550,9 @@ def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
         raise InvalidOption(
             "exc_info", exc_info, "an exception, what sys.exc_info() returns, or None"
         )
-    kind, error, traceback = triple
-    if error is None:
+    kind, given, traceback = triple
+    error: BaseException = given
+    if given is None:
         error = kind() if kind is not None else RuntimeError("no exception to set")
     return error.with_traceback(traceback) if traceback is not None else error
 
@@ -592,7 +593,8 @@ def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None)
     """
     if timeout is not None:
         timeout = patience(timeout)
-    if isinstance(futures, str) or not isinstance(futures, Iterable):
+    given: object = futures
+    if not isinstance(given, Iterable):
         raise InvalidOption("futures", futures, "a list of futures")
     if isinstance(futures, Sequence):
         # Before one is waited for. What is made one by one is looked at one by one.
@@ -609,8 +611,8 @@ def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None)
             if isinstance(future, Future) and future.done():
                 raise  # it is the answer
             raise WouldBlockLoop("get_all()", "`await asyncio.gather(*futures)`") from error
-        except Timeout:
-            if deadline is None or time.monotonic() < deadline:
+        except pykka.Timeout as error:
+            if deadline is None or (isinstance(future, Future) and future.exception() is error):
                 raise  # likewise: some handler has waited for too long
             raise Timeout(timeout or 0.0, "all of the replies") from None
     return values

@@ -291,7 +291,9 @@ class Mailbox:
         room = None
         if future is None:
             if _get_running_loop() is not None:
-                raise WouldBlockLoop("ActorRef.tell() to a full mailbox", "`await ref.request(message)`")
+                raise WouldBlockLoop(
+                    "ActorRef.tell() to a full mailbox", "`await ref.request(message)`"
+                )
             room = threading.Lock()
             room.acquire()
         waiting = _Waiting(self, item, room)

@@ -13,28 +13,26 @@ from typing import Any
 
 from actors._errors import InvalidOption
 
-__all__ = ["filled", "flag", "function", "hashable", "patience", "place"]
+__all__ = ["filled", "flag", "function", "hashable", "patience", "place", "writable"]
 
 
 def patience(timeout: Any, option: str = "timeout") -> float:
     """Return for how many seconds somebody is ready to wait; infinity is as long as it takes.
 
+    As with pykka, below zero is no time at all: it is what is left of a deadline that has passed.
+
     Raises:
-        InvalidOption: it is no number (a bool is none), NaN, or below zero.
+        InvalidOption: it is no number (a bool is none), or NaN.
     """
-    # The abstract class takes five times as long to ask; it is for the numbers of numpy.
-    if (isinstance(timeout, (int, float)) or isinstance(timeout, Real)) and not isinstance(
-        timeout, bool
-    ):
+    # The abstract class is last, as it takes five times as long; it is for the numbers of numpy.
+    if isinstance(timeout, (int, float, Real)) and not isinstance(timeout, bool):
         try:
             seconds = float(timeout)
-        except OverflowError:
-            seconds = math.inf if timeout > 0 else -math.inf
-        if seconds >= 0:
-            return seconds
-    raise InvalidOption(
-        option, timeout, "a number of seconds, 0 or more, or None to wait as long as it takes"
-    )
+        except OverflowError:  # a whole number of 300 digits
+            seconds = math.inf if timeout > 0.0 else 0.0  # type: ignore[operator]  # of two kinds
+        if not math.isnan(seconds):
+            return max(0.0, seconds)
+    raise InvalidOption(option, timeout, "a number of seconds, or None to wait as long as it takes")
 
 
 def flag(option: str, value: Any, hint: str = "") -> None:
@@ -51,11 +49,20 @@ def filled(option: str, value: Any, *, optional: bool = False) -> None:
     """Make sure that it is a string with something in it, or None if it is `optional`.
 
     Raises:
-        InvalidOption: it is not.
+        InvalidOption: it is not, or no file could hold it (half of a surrogate pair).
     """
-    if (value is None and optional) or (isinstance(value, str) and value):
+    if (value is None and optional) or (isinstance(value, str) and value and writable(value)):
         return
     raise InvalidOption(option, value, "a non-empty string" + (", or None" if optional else ""))
+
+
+def writable(text: str) -> bool:
+    """Tell whether UTF-8 can hold a text; half of a surrogate pair it cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def function(option: str, value: Any, expected: str) -> None:

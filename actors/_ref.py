@@ -282,7 +282,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
                 waits here, so it is not looked at, as in pykka: give it to the future's `get`.
 
         Raises:
-            InvalidOption: `timeout` is no number of seconds, 0 or more; nothing was sent.
+            InvalidOption: `timeout` is no number of seconds; nothing was sent.
             Timeout: no answer after `timeout` seconds.
             DeadlineExceeded: the deadline of the current run passed (it is a `pykka.Timeout`, too).
             ActorDeadError: the actor is dead, or died before it answered.
@@ -367,7 +367,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             True once it is dead; False if it already was.
 
         Raises:
-            InvalidOption: `timeout` is no number of seconds, 0 or more; nothing was stopped.
+            InvalidOption: `timeout` is no number of seconds; nothing was stopped.
             Timeout: it is not dead after `timeout` seconds.
             WouldBlockLoop: an event loop runs on this thread and `block` is true.
         """

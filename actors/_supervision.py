@@ -57,6 +57,11 @@ def _seconds(option: str, value: object, *, least: float = 0.0) -> None:
         raise InvalidOption(option, value, f"a finite number of seconds, at least {least:g}")
 
 
+def _writable(name: str) -> bool:
+    # It will stand in logs and ledgers; half of a surrogate pair cannot.
+    return name.isascii() or name.encode(errors="ignore").decode() == name
+
+
 class Backoff(msgspec.Struct, frozen=True):
     """Growing delays between restarts: `min(max, min·2^n)·(1 + random·factor)` seconds.
 
@@ -175,7 +180,9 @@ class ChildSpec(msgspec.Struct, frozen=True):
         if self.dispatcher is not None:
             _one_of("dispatcher", self.dispatcher, DISPATCHERS)
         name: object = self.name
-        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        if name is not None and (
+            not isinstance(name, str) or not name or "/" in name or not _writable(name)
+        ):
             raise InvalidOption("name", self.name, "a non-empty string without '/'")
         crash_on: object = self.crash_on
         if not isinstance(crash_on, tuple) or not all(
