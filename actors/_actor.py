@@ -17,7 +17,7 @@ import pykka
 from actors._errors import CallboardError, InvalidOption, NoReplyExpected, UnexpectedCoroutine
 from actors._future import Future
 from actors._mailbox import Bounded, Unbounded
-from actors._options import flag, hashable
+from actors._options import flag, hashable, patience
 from actors._ref import ActorRef, own_ref
 from actors._supervision import DISPATCHERS, ChildSpec, DispatcherName, Supervision
 
@@ -55,6 +55,7 @@ class KeyedTimers:
         flag("every", every, "; how often is said by `after`")
         if isinstance(after, bool) or not isinstance(after, (int, float)) or not after >= 0:
             raise InvalidOption("after", after, "a number of seconds, zero or more")
+        after = patience(after)  # which knows of whole numbers that no time can be added to
         self._cell.start_timer(key, message, after, every)
 
     def cancel(self, key: object) -> None:

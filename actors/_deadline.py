@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,7 +49,7 @@ class Deadline:
     def __init__(self, seconds: float, *, clock: Clock = _SYSTEM_CLOCK) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
             raise InvalidOption("deadline", seconds, "a number of seconds")
-        if not math.isfinite(seconds) or seconds <= 0:
+        if not 0 < seconds <= sys.float_info.max:
             raise InvalidOption("deadline", seconds, "a finite number of seconds above zero")
         self._clock = _checked(clock)
         self.when = clock.monotonic() + seconds

@@ -53,6 +53,8 @@ def filled(option: str, value: Any, *, optional: bool = False) -> None:
     """
     if (value is None and optional) or (isinstance(value, str) and value and writable(value)):
         return
+    if isinstance(value, str) and value:
+        raise InvalidOption(option, value, "text that UTF-8 can hold, without half surrogate pairs")
     raise InvalidOption(option, value, "a non-empty string" + (", or None" if optional else ""))
 
 

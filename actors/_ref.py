@@ -33,6 +33,8 @@ _DEVELOPMENT = sys.flags.dev_mode
 
 
 _NUMBERS = frozenset({int, float})
+_LONGEST = 1e300
+"""Seconds that can surely be added to a time; there are whole numbers that cannot."""
 
 
 def _time_to_live(timeout: Any) -> float:
@@ -243,7 +245,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         context = context_to_carry()
         run = None if context is None else _get_run()
         if timeout is not None:
-            if type(timeout) not in _NUMBERS or not timeout > 0:
+            if type(timeout) not in _NUMBERS or not 0 < timeout < _LONGEST:
                 timeout = _time_to_live(timeout)
             clock = cell.system.clock
             future._when = clock.monotonic() + timeout

@@ -6,7 +6,7 @@ executes it. Nothing here knows a thread, an event loop or a clock: `now` is an 
 
 from __future__ import annotations
 
-import math
+import sys
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -51,8 +51,7 @@ def _seconds(option: str, value: object, *, least: float = 0.0) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or value < least
+        or not least <= value <= sys.float_info.max
     ):
         raise InvalidOption(option, value, f"a finite number of seconds, at least {least:g}")
 

@@ -39,6 +39,7 @@ from actors._messages import (
     SystemStats,
     TreeNode,
 )
+from actors._options import patience
 from actors._ref import ActorRef
 from actors._reports import Reports
 from actors._supervision import ChildSpec, Supervision
@@ -152,7 +153,7 @@ class ActorSystem(Reports):
         )
         _all_systems.add(self)
         if watchdog is not None:
-            Watchdog(watchdog, self._executing, self.publish, self.timers)
+            Watchdog(patience(watchdog), self._executing, self.publish, self.timers)
 
     def _make_children(
         self, root: Root, policy: Supervision, on_empty: Callable[[], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -123,7 +123,7 @@ class Budget:
         if given is not None and (
             isinstance(given, bool)
             or not isinstance(given, (int, float))
-            or not (math.isfinite(given) and given >= 0)
+            or not 0 <= given <= sys.float_info.max
         ):
             raise InvalidOption("wait", wait, "a finite number of seconds, 0 or more, or None")
         filled("holder", holder, optional=True)

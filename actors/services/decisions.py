@@ -136,7 +136,7 @@ class DecisionLog:
                 raise InvalidOption("redact", kept, "a function that returns a dict of the fields")
             fields = dict(kept)
             decision = fields.pop("decision", decision)
-            filled("decision", decision)
+            filled("the decision that `redact` returned", decision)
             if resolves is not None:
                 fields["resolves"] = resolves
         run = current()
