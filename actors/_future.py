@@ -30,7 +30,7 @@ from actors._errors import (
     WouldDeadlock,
 )
 from actors._executing import CELL, local
-from actors._options import function, patience
+from actors._options import LONGEST, NUMBERS, function, patience
 from actors._waiting import begin_wait
 
 __all__ = ["Future", "Requestee", "annotate", "get_all"]
@@ -279,7 +279,7 @@ class Future(pykka.Future[T], Generic[T]):
             WouldBlockLoop: an event loop runs on this thread.
             BaseException: what the handler raised.
         """
-        if timeout is not None:
+        if timeout is not None and (type(timeout) not in NUMBERS or not 0 <= timeout < LONGEST):
             timeout = patience(timeout)
         if self._state == _PENDING:
             if self._get_hook is not None:

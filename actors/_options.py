@@ -13,7 +13,24 @@ from typing import Any
 
 from actors._errors import InvalidOption
 
-__all__ = ["filled", "flag", "function", "hashable", "patience", "place", "writable"]
+__all__ = [
+    "LONGEST",
+    "NUMBERS",
+    "filled",
+    "flag",
+    "function",
+    "hashable",
+    "patience",
+    "place",
+    "writable",
+]
+
+
+NUMBERS = frozenset({int, float})
+"""Types of most timeouts: where one is given for each message, only the others are judged here."""
+
+LONGEST = 1e300
+"""Seconds that can surely be added to a time; there are whole numbers that cannot."""
 
 
 def patience(timeout: Any, option: str = "timeout") -> float:

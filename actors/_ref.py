@@ -20,7 +20,7 @@ from actors._deadline import Deadline
 from actors._errors import ActorDeadError, ForeignRef, InvalidOption, WouldBlockLoop
 from actors._future import Future, _get_running_loop
 from actors._mailbox import Mailbox
-from actors._options import patience
+from actors._options import LONGEST, NUMBERS, patience
 
 __all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target", "own_ref"]
 
@@ -30,11 +30,6 @@ _get_run = RUN.get
 
 _DEVELOPMENT = sys.flags.dev_mode
 """Whether requests note where they were sent, which costs some 0.3 µs each (`python -X dev`)."""
-
-
-_NUMBERS = frozenset({int, float})
-_LONGEST = 1e300
-"""Seconds that can surely be added to a time; there are whole numbers that cannot."""
 
 
 def _time_to_live(timeout: Any) -> float:
@@ -245,7 +240,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         context = context_to_carry()
         run = None if context is None else _get_run()
         if timeout is not None:
-            if type(timeout) not in _NUMBERS or not 0 < timeout < _LONGEST:
+            if type(timeout) not in NUMBERS or not 0 < timeout < LONGEST:
                 timeout = _time_to_live(timeout)
             clock = cell.system.clock
             future._when = clock.monotonic() + timeout
@@ -315,7 +310,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
                 if error.__traceback__ is None or error.__traceback__.tb_next is None:
                     cell.permit[0] = 1  # there was not even the stack to begin
                 raise
-        if timeout is not None:
+        if timeout is not None and (type(timeout) not in NUMBERS or not 0 <= timeout < LONGEST):
             timeout = patience(timeout)
         future: Future[Any] = Future()
         item = (message, future, self._limit(cell, future, None))
