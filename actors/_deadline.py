@@ -12,18 +12,18 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from actors._clock import Clock, SystemClock
+from actors._clock import Clock, ambient
 from actors._errors import DeadlineExceeded, InvalidOption
 
 __all__ = ["Deadline"]
 
-_SYSTEM_CLOCK = SystemClock()
 
-
-def _checked(clock: Clock) -> Clock:
-    if clock is not _SYSTEM_CLOCK and not callable(getattr(clock, "monotonic", None)):
-        raise InvalidOption("clock", clock, "a Clock, such as SystemClock()")
-    return clock
+def _clock_of(given: Clock | None) -> Clock:
+    if given is None:
+        return ambient.clock
+    if not callable(getattr(given, "monotonic", None)):
+        raise InvalidOption("clock", given, "a Clock, such as SystemClock(), or None")
+    return given
 
 
 class Deadline:
@@ -46,12 +46,12 @@ class Deadline:
     when: float | None
     """The point on the clock's monotonic scale, in seconds; None is never."""
 
-    def __init__(self, seconds: float, *, clock: Clock = _SYSTEM_CLOCK) -> None:
+    def __init__(self, seconds: float, *, clock: Clock | None = None) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
             raise InvalidOption("deadline", seconds, "a number of seconds")
         if not 0 < seconds <= sys.float_info.max:
             raise InvalidOption("deadline", seconds, "a finite number of seconds above zero")
-        self._clock = _checked(clock)
+        self._clock = clock = _clock_of(clock)
         self.when = clock.monotonic() + seconds
         # Invariant: one stack of open scopes per task, since tasks share a deadline.
         self._scopes: dict[Any, list[asyncio.Timeout]] = {}
@@ -62,7 +62,7 @@ class Deadline:
         return cls.at(None)
 
     @classmethod
-    def at(cls, when: float | None, *, clock: Clock = _SYSTEM_CLOCK) -> Self:
+    def at(cls, when: float | None, *, clock: Clock | None = None) -> Self:
         """Return the deadline at `when` on the clock's monotonic scale (None: never).
 
         Raises:
@@ -73,7 +73,7 @@ class Deadline:
         ):
             raise InvalidOption("when", when, "a point in time in seconds, or None for never")
         self = cls.__new__(cls)
-        self._clock = _checked(clock)
+        self._clock = _clock_of(clock)
         self.when = when
         self._scopes = {}
         return self

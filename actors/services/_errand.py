@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Generator
 from typing import Any
 
+from actors._answer import _get_running_loop
 from actors._errors import WouldBlockLoop
-from actors._future import Future, _get_running_loop
+from actors._future import Future
 from actors._ref import ActorRef
 
 __all__ = ["errand", "wait_for_end"]

@@ -38,6 +38,7 @@ from actors import (
     run,
     split_text,
 )
+from actors.testing import Simulation
 
 NAN, INF = math.nan, math.inf
 HALF = "\ud800"
@@ -595,3 +596,15 @@ async def test_each_blocking_call_on_a_loop_names_what_to_write_instead_of_it(tm
 def test_every_refusal_is_of_the_one_tree():
     for kind in (InvalidOption, UnexpectedCoroutine, WouldBlockLoop, ForeignRef, Timeout):
         assert issubclass(kind, CallboardError)
+
+
+def test_a_simulation_runs_what_can_be_run_for_seconds_that_are_some():
+    pytest.importorskip("greenlet")
+    with Simulation() as simulation:
+        with refused(InvalidOption, "work=1: expected a coroutine, a function"):
+            simulation.run(1)
+        with refused(InvalidOption, "seconds='1': expected a number of seconds"):
+            simulation.run(seconds="1")
+        assert simulation.run(lambda: "done") == "done"
+    with refused(InvalidOption, "seed='1': expected a whole number"):
+        Simulation(seed="1")
