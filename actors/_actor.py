@@ -246,6 +246,25 @@ class Actor(pykka.Actor):
         """
         return cast("ActorRef[Any]", self._owner().spawn(as_spec(what, args, name, kwargs)))
 
+    def spawn_in_order(self, *what: type[Any] | ChildSpec) -> tuple[ActorRef[Any], ...]:
+        """Start children one after the other, as OTP's supervisor does.
+
+        It returns at once; the references are good, and what is sent waits. The constructor and
+        `on_start` of each (and those that it starts in order itself) have ended before the next one
+        begins. One that fails counts as a restart, and the next waits until it runs, has ended for
+        good, or the supervisor gives up.
+
+        Args:
+            what: actor classes, or specifications of children.
+
+        Raises:
+            NameTaken: a living child has the name; those before it are started.
+            SystemStopped: this actor is stopping.
+        """
+        owner = self._owner()
+        specs = [as_spec(one, (), None, {}) for one in what]
+        return tuple(owner.spawn(spec, in_order=True) for spec in specs)
+
     @_Default
     def children(self) -> tuple[ActorRef[Any], ...]:
         """References to the living children, in start order."""

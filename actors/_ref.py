@@ -98,6 +98,45 @@ class Target(Protocol):
         """End at once."""
 
 
+class _Unbuilt:
+    """Stands for the instance of an actor that has none yet, for proxies to look at.
+
+    It shows the attributes of the class, and those of the instance once there is one.
+    """
+
+    __slots__ = ("_ref",)
+
+    def __init__(self, ref: ActorRef[Any]) -> None:
+        self._ref = ref
+
+    @property  # type: ignore[misc]  # nobody assigns it
+    def __class__(self) -> Any:
+        return self._ref.actor_class
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]  # likewise
+        return getattr(self._ref._cell.instance, "__dict__", {})
+
+    def _shown(self) -> Any:
+        found = self._ref._cell.instance
+        return self._ref.actor_class if found is None else found
+
+    def __dir__(self) -> list[str]:
+        return dir(self._shown())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shown(), name)
+
+    def __str__(self) -> str:
+        return str(self._ref)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Unbuilt and other._ref is self._ref
+
+    def __hash__(self) -> int:
+        return hash(self._ref)
+
+
 class ActorRef(pykka.ActorRef[A], Generic[A]):
     """A reference to an actor, returned by `spawn` and `start`."""
 
@@ -135,8 +174,12 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
 
     @property
     def _actor_weakref(self) -> Callable[[], Any]:  # type: ignore[override]
-        cell = self._cell
-        return lambda: cell.instance
+        # The actor may be between two instances, and the reference is good all the same.
+        def instance() -> Any:
+            found = self._cell.instance
+            return _Unbuilt(self) if found is None else found
+
+        return instance
 
     @property
     def path(self) -> str:

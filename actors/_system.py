@@ -7,6 +7,7 @@ root's policy tolerates, the system shuts down, as an OTP application does.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -24,6 +25,7 @@ from actors._clock import Clock, SystemClock
 from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped
+from actors._executing import frames_of
 from actors._fork import inherit
 from actors._groups import Groups
 from actors._mailbox import Dispatcher
@@ -58,8 +60,8 @@ class ActorSystem(Stoppable):
         name: for logs and thread names; generated if None.
         supervision: how the root supervises the actors spawned on the system.
         clock: what the system measures time with.
-        watchdog: seconds after which a handler that still runs or waits is reported with its
-            stack, as a `SlowHandler` event and in the log; None reports none.
+        watchdog: seconds after which a handler or hook that still runs or waits is reported with
+            its stack, as a `SlowHandler` event and in the log; None reports none.
         flight_recorder: how many messages of an actor that has failed are kept for the report of
             its next failure.
 
@@ -102,7 +104,10 @@ class ActorSystem(Stoppable):
         )
         self.groups = Groups(self)
         _all_systems.add(self)
+        # Whose first constructors run, and on which threads; None if nobody wants to know.
+        self.building: dict[Any, int] | None = None
         if watchdog is not None:
+            self.building = {}
             Watchdog(patience(watchdog), _weakly_executing(self), self.events.publish, self.timers)
 
     def __repr__(self) -> str:
@@ -137,14 +142,23 @@ class ActorSystem(Stoppable):
             ForkedSystem: the system was started before this process was forked.
             BaseException: what the actor's constructor raised.
         """
+        return self._spawn(as_spec(what, args, name, kwargs))
+
+    def _spawn(self, spec: ChildSpec, *, in_order: bool = False) -> ActorRef[Any]:
         assert self._user.children is not None
-        spec = as_spec(what, args, name, kwargs)
         if self._stopping is not None:
             self.check_process()
             raise SystemStopped(f"{self.name} is stopping or has stopped, and starts no actors")
         if spec.name == "system":
             raise NameTaken("system", "/")  # there live the services
-        return self.spawn_under(self._user.children, spec, self._user)
+        return self.spawn_under(self._user.children, spec, self._user, in_order=in_order)
+
+    def spawn_in_order(self, *what: type[Any] | ChildSpec) -> tuple[ActorRef[Any], ...]:
+        """Start actors at the top of the tree, one after the other; see `Actor.spawn_in_order`."""
+        return tuple(
+            self._spawn(spec, in_order=True)
+            for spec in [as_spec(one, (), None, {}) for one in what]
+        )
 
     def spawn_service(
         self, what: type[A] | ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
@@ -155,19 +169,29 @@ class ActorSystem(Stoppable):
         return self.spawn_under(children, as_spec(what, args, name, kwargs), self._services)
 
     def spawn_under(
-        self, children: Children, spec: ChildSpec, parent: Any, *, alone: bool = False
+        self,
+        children: Children,
+        spec: ChildSpec,
+        parent: Any,
+        *,
+        alone: bool = False,
+        in_order: bool = False,
     ) -> ActorRef[Any]:
         """Start an actor among the given children; what `spawn` of systems and actors ends in."""
         if self._forked:
             raise ForkedSystem(self.name)
         cell = self._cells[alone](self, spec, spec.name or 0, parent)
-        if not children.add(cell):
+        if not children.add(cell, in_order=in_order):
             raise SystemStopped(
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
             )
         self._born.add()
         ref = cell.ref  # which it lets go of when it dies, perhaps before `begin` is through
-        cell.begin()
+        if in_order:
+            cell.begin_in_order()
+            children.start_next()
+        else:
+            cell.begin()
         return ref
 
     def _start_unsupervised(
@@ -271,7 +295,12 @@ class ActorSystem(Stoppable):
     def _executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
         loop = [] if self._loop is None else self._loop.executing()
         pinned = [entry for thread in list(self._pinned) for entry in thread.executing()]
-        return [e for e in (*self._pool.executing(), *loop, *pinned) if e[0].system is self]
+        building: list[tuple[Any, Callable[[], list[FrameType]]]] = [
+            (cell, functools.partial(frames_of, thread))
+            for cell, thread in list((self.building or {}).items())
+        ]
+        found = (*self._pool.executing(), *loop, *pinned, *building)
+        return [entry for entry in found if entry[0].system is self]
 
     def health(self) -> Health:
         """Tell whether the system is alive and takes work, and why not; for probes of any kind.
