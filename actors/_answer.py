@@ -12,7 +12,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -25,11 +25,13 @@ from actors._errors import (
     InvalidOption,
     RequestCancelled,
     Timeout,
+    TooManyWaiting,
     WouldBlockLoop,
     WouldDeadlock,
 )
 from actors._executing import CELL, local
 from actors._options import LONGEST, NUMBERS, function, patience
+from actors._threads import acquire
 from actors._waiting import begin_wait, signal
 
 __all__ = ["Answer", "Requestee", "annotate", "renew_answer_lock"]
@@ -88,6 +90,10 @@ class Answer(pykka.Future[T], Generic[T]):
 
     # Where the request was sent; known in Python's development mode only, see ActorRef.request.
     _place: str | None = None
+
+    # What it is as something that an actor waits for; see `Wait`.
+    plain: bool = True
+    advice = "use tell in one of the directions, or answer with reply_later"
 
     def __init__(self) -> None:
         # pykka's constructor is not called: all it does is to set what stands on the class here.
@@ -252,7 +258,7 @@ class Answer(pykka.Future[T], Generic[T]):
             return self._value  # type: ignore[no-any-return]
         error, traceback = self._value
         if self._place is not None:
-            annotate(error, self._place)
+            annotate(error, self._place.__str__)
         # Each raise starts from the original traceback, or it would grow with every reader.
         raise error.with_traceback(traceback)
 
@@ -269,6 +275,9 @@ class Answer(pykka.Future[T], Generic[T]):
             Timeout: no answer within `timeout`; the request goes on.
             DeadlineExceeded: the request's own deadline passed.
             RequestCancelled: the future was cancelled.
+            WouldDeadlock: the actor that waits would wait for itself.
+            FinalizerWaits: a finalizer waits too long, in the middle of something else.
+            TooManyWaiting: there is no thread left for another handler that waits.
             WouldBlockLoop: an event loop runs on this thread.
             BaseException: what the handler raised.
         """
@@ -297,13 +306,16 @@ class Answer(pykka.Future[T], Generic[T]):
                 wait, expires = left, True
         worker = local.worker
         me = self._begin_wait()
-        if worker is not None:
-            worker.before_block()
         try:
-            if wait is None:
-                arrival.acquire()
-                return
-            if arrival.acquire(timeout=min(max(0.0, wait), threading.TIMEOUT_MAX)):
+            if worker is not None:
+                try:
+                    worker.before_block()
+                except TooManyWaiting as error:
+                    # Or what was asked for would be run all the same, and ask the next.
+                    if self._fail(error) and self._requestee is not None:
+                        self._requestee.request_given_up(self)
+                    return
+            if acquire(arrival, wait, "a reply"):
                 return
         finally:
             if me is not None:
@@ -328,6 +340,13 @@ class Answer(pykka.Future[T], Generic[T]):
         if self._state or self._requestee is None:
             return None
         return self._requestee.works_on(self)
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:  # noqa: ARG002 - others need it
+        cell = self.waits_for_cell()
+        return () if cell is None else (cell,)
+
+    def refuse(self, error: WouldDeadlock) -> bool:
+        return self._fail(error)
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._state == _PENDING:
@@ -439,10 +458,10 @@ def _is_kind(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseException)
 
 
-def annotate(error: BaseException, note: str) -> None:
+def annotate(error: BaseException, make: Callable[[], str]) -> None:
     """Add a note to an exception, once; one that is raised for ever takes no more than 20."""
     # Some take none: a frozen dataclass, one with slots or a property of that name.
     with contextlib.suppress(Exception):
         notes = getattr(error, "__notes__", ())
-        if note not in notes and len(notes) < 20:
+        if len(notes) < 20 and (note := make()) not in notes:
             error.add_note(note)

@@ -12,6 +12,9 @@ CallboardError
 ├── RequestCancelled                      somebody called `cancel()` on the future
 ├── AlreadySet (RuntimeError, queue.Full) a future was answered twice
 ├── WouldBlockLoop (RuntimeError)         a blocking call on an event loop's thread
+├── WouldDeadlock (pykka.Timeout, RuntimeError)  actors would wait for each other in a circle
+├── TooManyWaiting (RuntimeError)         no thread is left for another handler that waits
+├── FinalizerWaits (RuntimeError)         a `__del__` waits where that could be for ever
 ├── NoReplyExpected (RuntimeError)        `reply_later()` while handling a told message
 ├── UnexpectedCoroutine (TypeError)       a coroutine or generator that nothing would ever run
 ├── MailboxFull                           a bounded mailbox refused a message
@@ -57,6 +60,7 @@ __all__ = [
     "CallboardError",
     "ContextWindowExceeded",
     "DeadlineExceeded",
+    "FinalizerWaits",
     "ForeignRef",
     "ForkedSystem",
     "InvalidOption",
@@ -80,11 +84,13 @@ __all__ = [
     "StashOverflow",
     "SystemStopped",
     "Timeout",
+    "TooManyWaiting",
     "TraceError",
     "UnexpectedCoroutine",
     "UnknownModel",
     "UnusableReply",
     "WouldBlockLoop",
+    "WouldDeadlock",
 ]
 
 
@@ -213,13 +219,57 @@ class WouldDeadlock(CallboardError, pykka.Timeout, RuntimeError):
         actors: paths of those in the circle; the first is the last, too.
     """
 
-    def __init__(self, actors: Sequence[str]) -> None:
+    def __init__(
+        self,
+        actors: Sequence[str],
+        advice: str = "use tell in one of the directions, or answer with reply_later",
+    ) -> None:
         self.actors = tuple(actors)
         circle = " waits for ".join(self.actors[:2])
         circle += "".join(f", which waits for {path}" for path in self.actors[2:])
+        super().__init__(f"{circle}: none of them could go on; {advice}")
+
+
+class FinalizerWaits(CallboardError, RuntimeError):
+    """A finalizer (`__del__`) waits, and what it came in between may have to go on first.
+
+    The garbage collector runs finalizers in the middle of anything, the runtime included, on any
+    thread.
+
+    Attributes:
+        what: what it waits for.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
         super().__init__(
-            f"{circle}: none of them could go on; use tell in one of the directions, "
-            "or answer with reply_later"
+            f"a finalizer waits for {what}, in the middle of what others may wait for; "
+            "do not wait in __del__: use tell, stop(block=False) or shutdown() there"
+        )
+
+
+class TooManyWaiting(CallboardError, RuntimeError):
+    """So many handlers wait on threads that there is none left to run another.
+
+    As a rule they wait for each other: actors that ask others, which ask others, without end. (In
+    a circle it is `WouldDeadlock`.)
+
+    Attributes:
+        threads: how many there are.
+        depth: how many actors wait for each other in a row, or None if it was not that.
+    """
+
+    def __init__(self, threads: int, depth: int | None = None) -> None:
+        self.threads = threads
+        self.depth = depth
+        what = (
+            f"all {threads} threads that there can be are in handlers"
+            if depth is None
+            else f"{depth} actors wait for each other in a row, on {threads} threads"
+        )
+        super().__init__(
+            f"{what}; if actors ask each other without end, end it, else make the handlers async, "
+            "which wait without a thread"
         )
 
 

@@ -94,6 +94,19 @@ class _Derived(Future[T]):
             self._compute()
         return super().get(timeout=timeout)
 
+    @property
+    def plain(self) -> bool:  # type: ignore[override]  # nobody sets it
+        return not self._sources
+
+    def waits_for_cell(self) -> Any:
+        return next(iter(self.waits_for_cells(None)), None)
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:
+        if not self._state:
+            for source in self._sources:
+                if isinstance(source, Future):
+                    yield from source.waits_for_cells(waiting)
+
     def _compute(self) -> None:
         if not self._started.acquire(blocking=False):
             return

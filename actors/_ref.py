@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
@@ -66,6 +66,19 @@ def _place_of_sender() -> str:
         frame = frame.f_back
     code = frame.f_code
     return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
+
+
+class Ended(Future[bool]):
+    """Answered when an actor is dead, which takes the end of all below it."""
+
+    __slots__ = ()
+
+    plain = False
+    advice = "stop it without waiting for its end: stop(block=False)"
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:
+        cell = self.waits_for_cell()
+        return () if cell is None else cell.within(waiting)
 
 
 class StopOrder:
@@ -413,17 +426,20 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         Raises:
             InvalidOption: `timeout` is no number of seconds; nothing was stopped.
             Timeout: it is not dead after `timeout` seconds.
+            WouldDeadlock: its end takes that of the handler that waits for it; it goes on.
             WouldBlockLoop: an event loop runs on this thread and `block` is true.
         """
         if block and _get_running_loop() is not None:
             raise WouldBlockLoop("ActorRef.stop()", "`await ref.stop(block=False)`")
         if block and timeout is not None:
             timeout = patience(timeout)
-        future: Future[bool] = Future()
-        if self._cell.closed:
+        future = Ended()
+        cell = self._cell
+        if cell.closed:
             future._resolve(1, value=False)
         else:
-            self._cell.order_stop(future, drain=drain)
+            future._requestee = cell
+            cell.order_stop(future, drain=drain)
         return future.get(timeout=timeout) if block else future
 
     def kill(self) -> None:
