@@ -40,7 +40,11 @@ class Blocker(Protocol):
     cell: Any
 
     def before_block(self) -> None:
-        """Let another thread take over."""
+        """Let another thread take over.
+
+        Raises:
+            TooManyWaiting: there is none.
+        """
 
     def after_block(self) -> None:
         """The handler goes on."""

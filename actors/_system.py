@@ -30,6 +30,7 @@ from actors._fork import inherit
 from actors._groups import Groups
 from actors._mailbox import Dispatcher
 from actors._messages import Health, SystemStats, TreeNode
+from actors._options import patience
 from actors._ref import ActorRef
 from actors._shutdown import Stoppable
 from actors._supervision import ChildSpec, Supervision
@@ -88,6 +89,13 @@ class ActorSystem(Stoppable):
         policy: object = supervision
         if policy is not None and not isinstance(policy, Supervision):
             raise InvalidOption("supervision", policy, "a Supervision(...), or None")
+        if clock is not None and not isinstance(clock, Clock):
+            raise InvalidOption("clock", clock, "a Clock (`monotonic()` and `time()`), or None")
+        limit: object = watchdog
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0
+        ):
+            raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
         super().__init__(
             name or f"system-{next(_names)}",
             supervision or Supervision(),
@@ -99,15 +107,8 @@ class ActorSystem(Stoppable):
         # Whose first constructors run, and on which threads; None if nobody wants to know.
         self.building: dict[Any, int] | None = None
         if watchdog is not None:
-            seconds: object = watchdog
-            if (
-                isinstance(seconds, bool)
-                or not isinstance(seconds, (int, float))
-                or not seconds > 0
-            ):
-                raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
             self.building = {}
-            Watchdog(watchdog, _weakly_executing(self), self.events.publish, self.timers)
+            Watchdog(patience(watchdog), _weakly_executing(self), self.events.publish, self.timers)
 
     def __repr__(self) -> str:
         return f"<ActorSystem {self.name!r}>"
@@ -134,6 +135,8 @@ class ActorSystem(Stoppable):
             name: unique among the living ones; None takes a generated one.
 
         Raises:
+            InvalidOption: an option or an attribute of the class makes no sense.
+            UnexpectedCoroutine: a hook of the class is a generator function.
             NameTaken: a living top-level actor has the name.
             SystemStopped: the system is shutting down.
             ForkedSystem: the system was started before this process was forked.
@@ -243,7 +246,14 @@ class ActorSystem(Stoppable):
     # -- looking -----------------------------------------------------------------------------
 
     def find(self, path: str) -> ActorRef[Any] | None:
-        """Return the living actor at a path such as "/team/writer", or None."""
+        """Return the living actor at a path such as "/team/writer", or None.
+
+        Raises:
+            InvalidOption: `path` is no string.
+        """
+        given: object = path
+        if not isinstance(given, str):
+            raise InvalidOption("path", path, "a string such as '/team/writer'")
         self.check_process()
         return find_below(self._user, self._services, path)
 

@@ -14,6 +14,7 @@ from loguru import logger
 
 from actors._messages import SlowHandler, shortened
 from actors._timers import Timers
+from actors._waiting import whom
 
 __all__ = ["Executing", "Watchdog", "stack_of"]
 
@@ -79,7 +80,7 @@ class Watchdog:
         key = (id(cell), began)
         if key not in self._reported:
             report = SlowHandler(
-                cell.ref, cell.path, message, age, stack_of(frames()), _whom(cell.waits_for), hook
+                cell.ref, cell.path, message, age, stack_of(frames()), whom(cell), hook
             )
             logger.warning(
                 "{} has been {} for {:.1f} s\n{}",
@@ -97,8 +98,3 @@ def stack_of(frames: list[FrameType]) -> str:
     own = [frame for frame in frames if not frame.f_code.co_filename.startswith(_ENGINE)]
     lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in own or frames)
     return "".join(lines.format())
-
-
-def _whom(wait: Any) -> str | None:
-    cell = wait.waits_for_cell() if wait is not None else None
-    return None if cell is None else str(cell.path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Iterator
 from types import CoroutineType
 from typing import Any, Final, Protocol, cast
 
@@ -156,6 +156,7 @@ class CellState(Mailbox):
     """The fields of a cell, its identity, and what its upper layers call."""
 
     __slots__ = (
+        "asides",
         "asked",
         "attending",
         "began",
@@ -235,6 +236,8 @@ class CellState(Mailbox):
         self.warned = False
         # Invariant: not None only while this actor's own handler waits; see begin_wait.
         self.waits_for: Any = None
+        # What tasks and threads of its handlers wait for, where any do; see Asides.
+        self.asides: Any = None
 
     @property
     def ref(self) -> ActorRef[Any]:
@@ -247,7 +250,14 @@ class CellState(Mailbox):
 
     @property
     def path(self) -> str:
-        return f"{self.parent.path}/{self.name}"
+        # Not by the path of the parent: the tree may be deeper than the stack.
+        parts = [self.name]
+        above: Any = self.parent
+        while isinstance(above, CellState):
+            parts.append(above.name)
+            above = above.parent
+        parts.append(above.path)
+        return "/".join(reversed(parts))
 
     def describe(self) -> str:
         return self.path
@@ -285,9 +295,36 @@ class CellState(Mailbox):
         assert children is not None
         return children
 
+    # -- being waited for --------------------------------------------------------------------
+
+    # Of an asker that runs this cell's turn itself; see `Wait`.
+    plain = True
+    advice = "use tell in one of the directions, or answer with reply_later"
+
     def waits_for_cell(self) -> CellState:
-        """Be what an asker waits for that runs this cell's turn itself."""
         return self
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[CellState]:  # noqa: ARG002 - others need it
+        return (self,)
+
+    def refuse(self, error: BaseException) -> bool:  # noqa: ARG002 - likewise
+        """Its turn is being run and cannot be ended."""
+        return False
+
+    def within(self, wanted: Any) -> Iterator[CellState]:
+        """Yield this cell and all below it, or `wanted` alone if it is one of them."""
+        above = wanted
+        while above is not None and above is not self:
+            above = getattr(above, "parent", None)
+        if above is not None:
+            yield wanted
+            return
+        below = deque([self])
+        while below:
+            cell = below.popleft()
+            yield cell
+            if cell.children is not None:
+                below.extend(cell.children.snapshot())
 
     @property
     def in_turn(self) -> bool:

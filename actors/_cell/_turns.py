@@ -96,18 +96,18 @@ class _Alone:
 
 
 @coroutine
-def _within(context: Context, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Await `work` in this task, but in another context than the task's."""
+def _within(context: Context, stepped: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Await `stepped` in this task, but in another context than the task's."""
     run = context.run
     try:
-        waits_for = run(work.send, None)
+        waits_for = run(stepped.send, None)
         while True:
             try:
                 value = yield waits_for
             except BaseException as error:  # noqa: BLE001 - it is for the one that waits
-                waits_for = run(work.throw, error)
+                waits_for = run(stepped.throw, error)
             else:
-                waits_for = run(work.send, value)
+                waits_for = run(stepped.send, value)
     except StopIteration as end:
         return end.value
 
@@ -407,9 +407,9 @@ class Cell(Killable):
         if self.queue or self.pulse is not self.calm:
             # Something came between the asker's look and its grip: it has a turn of its own.
             future = self.enqueue(message)
-            if asker is not None:
-                asker.waits_for = future
             self.system.handled_inline(self.run(future))
+            if asker is not None:
+                asker.waits_for = None
             return future.get()
         try:
             self.count_sent()
@@ -527,7 +527,7 @@ class Cell(Killable):
                 await step
             return 0
         # Its traceback shows where it was raised and where its answer was waited for, and no path.
-        annotate(error, f"while {self.path} handled {type(message).__name__}")
+        annotate(error, lambda: f"while {self.path} handled {type(message).__name__}")
         answer: BaseException = error
         if is_cancellation(error):
             answer = ActorDeadError(f"{self.path} was cancelled while it handled the request")
