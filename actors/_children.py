@@ -394,15 +394,22 @@ class Children:
 
     def started(self, child: Child) -> None:
         """Hear that a child runs after it was told to start; start the next one of the queue."""
+        after: list[Callable[[], object]] = []
         with self._lock:
-            if self._starting == child.key:
+            key = child.key
+            if self._starting == key:
                 self._starting = None
-            # One that was asked to halt meanwhile has to start once more.
-            if self._queue and self._queue[0] == child.key and child.key not in self._halting:
-                self._queue.pop(0)
-            elif not self._queue:
-                return
-        self.start_next()
+            if key in self._halting:
+                # It has to start once more. If the order to halt overtook the one to start, it was
+                # void, since there was nothing to end; given twice, the second one is.
+                if self._told == key:
+                    self._told = None
+                    self._halt_more(after)
+            elif self._queue:
+                if self._queue[0] == key:
+                    self._queue.pop(0)
+                after.append(self.start_next)
+        _call_all(after)
 
     def call_when_started(self, call: Callable[[], None]) -> bool:
         """Have `call()` made once the queue is through; tell False if there is none."""

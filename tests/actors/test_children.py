@@ -212,6 +212,7 @@ def test_a_failure_during_a_group_restart_takes_the_rest_along_again():
     scene.fails("a")  # while b starts
     assert scene.orders() == [("halt", "b")]
     scene.started("b")
+    assert scene.orders() == [("halt", "b")], "in case the first was there before it had started"
     scene.halted("b")
     for key in "abc":
         assert scene.orders() == [("restart", key)]
@@ -403,7 +404,7 @@ def test_one_that_is_to_halt_just_as_it_starts_is_started_once_more():
     scene.orders()
     scene.fails("f")
     scene.started("a")
-    assert scene.orders() == [("halt", "a")]
+    assert scene.orders() == [("halt", "a")] * 2
     scene.halted("a")
     for key in "abcf":
         assert scene.orders() == [("restart", key)]
@@ -438,7 +439,11 @@ class LivingChild(Child):
         self.lane = deque()
 
     def order_restart(self, reason):
-        self.lane.append("restart")
+        # Others may give orders between the decision and its order, as these do not hold the lock.
+        if self.scene.troubled and len(self.lane) % 2 == 0:
+            self.scene.on_its_way.append(self)
+        else:
+            self.lane.append("restart")
 
     def order_halt(self):
         self.lane.append("halt")
@@ -484,6 +489,15 @@ class LivingChild(Child):
 class LivingScene(Scene):
     troubled = True
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.on_its_way = []
+
+    def deliver(self):
+        for child in self.on_its_way:
+            child.lane.append("restart")
+        self.on_its_way.clear()
+
     def check_start_of(self, child):
         members = [c for c in self.children.values() if c.state != "dead"]
         if self.strategy != "one_for_one":
@@ -506,7 +520,9 @@ def test_whoever_fails_or_ends_in_whatever_order_all_others_run_in_the_end(strat
             key = f"{len(scene.children)}"
             in_order = dice.random() < 0.6
             kind = dice.choice(["permanent", "permanent", "transient", "temporary"])
-            child = LivingChild(scene, key, "new" if in_order else "running", restart=kind)
+            state = "new" if in_order else "running"
+            time = dice.choice(["brutal_kill", None, 0.1])
+            child = LivingChild(scene, key, state, restart=kind, shutdown=time)
             scene.children[key] = child
             assert scene.under_test.add(child, in_order=in_order)
             if in_order:
@@ -518,7 +534,9 @@ def test_whoever_fails_or_ends_in_whatever_order_all_others_run_in_the_end(strat
             living = [c for c in scene.children.values() if c.state != "dead"]
             movable = [c for c in living if c.may_move()]
             what = dice.random()
-            if what < 0.08:
+            if what < 0.05:
+                scene.deliver()
+            elif what < 0.1:
                 add()
             elif what < 0.2 and (running := [c for c in living if c.state == "running"]):
                 dice.choice(running).fail()
@@ -529,6 +547,7 @@ def test_whoever_fails_or_ends_in_whatever_order_all_others_run_in_the_end(strat
             elif movable:
                 dice.choice(movable).move(dice)
         scene.troubled = False
+        scene.deliver()
         for _ in range(2000):
             movable = [c for c in scene.children.values() if c.may_move()]
             if movable:
