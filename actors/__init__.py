@@ -20,6 +20,7 @@ layer 8  _system                             spawn, dispatch, statistics, shutdo
 layer 9  _default                            the default system, and whose code is executing
 layer 10 services/                           budget, decisions, bus, tracing, the scope of a run
 layer 11 agents/                             agents, models, prices
+layer 12 testing/                            the test kit, and a pytest plugin
 ```
 """
 

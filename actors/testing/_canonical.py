@@ -1,0 +1,433 @@
+"""The canonical form of a run: the same text for the same behaviour, whenever and however it ran.
+
+Ids, times, durations and addresses are replaced by their kind; what ran side by side stands in an
+order of its own, whichever came first. Pure.
+
+What stands side by side: the recipients of a broadcast, which its decision `gather` tells; and
+calls whose spans overlap. Decisions stand before the calls of their span, since a log and a trace
+have no order in common.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from actors._errors import InvalidOption
+from actors.services import _genai
+from actors.services._decision_file import Decision
+from actors.testing._calls import INPUT_MESSAGES, OUTPUT_MESSAGES
+from actors.testing._captured import CapturedRun, SpanRecord
+
+__all__ = ["BESIDE", "CanonicalRun", "Ruling", "Spend", "Step", "canonical"]
+
+BESIDE = "side by side"
+"""The kind of a step that holds those whose order is left to chance."""
+
+_KINDS = {
+    "invoke_workflow": "workflow",
+    "invoke_agent": "agent",
+    "chat": "model",
+    "execute_tool": "tool",
+}
+
+# Shown by a step's own fields, or different each time.
+_KNOWN = frozenset(
+    {
+        _genai.OPERATION_NAME,
+        _genai.AGENT_NAME,
+        _genai.REQUEST_MODEL,
+        _genai.RESPONSE_MODEL,
+        _genai.RESPONSE_FINISH_REASONS,
+        _genai.INPUT_TOKENS,
+        _genai.OUTPUT_TOKENS,
+        _genai.COST_USD,
+        INPUT_MESSAGES,
+        OUTPUT_MESSAGES,
+    }
+)
+
+# In whatever order they come in after the result: that is nobody's doing.
+_UNORDERED = frozenset({"cancel", "late_reply", "late_failure"})
+
+_TIMES = frozenset(
+    {
+        "after",
+        "age",
+        "duration",
+        "elapsed",
+        "late_by",
+        "latency",
+        "retry_after",
+        "seconds",
+        "seconds_left",
+        "time",
+        "timestamp",
+        "ts",
+        "wait",
+        "waited",
+    }
+)
+_COSTS = frozenset({"cost_usd", "tokens"})
+
+_IDS = (
+    (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<id>"),
+    (re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[a-f]*[0-9])([0-9a-f]{32}|[0-9a-f]{16})\b"), "<id>"),
+    (
+        re.compile(
+            r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?( ?(Z|UTC)\b|[+-]\d\d:?\d\d\b)?"
+        ),
+        "<time>",
+    ),
+    (re.compile(r"\b0x[0-9a-f]{6,}\b"), "<address>"),
+)
+_NOISE = (
+    (re.compile(r"\b\d+(\.\d+)?(e-?\d+)? ?(seconds?|milliseconds?|ms|s)\b"), "<duration>"),
+    (re.compile(r"(/[^\s/:]+):\d+"), r"\1:<n>"),
+)
+
+
+class Ruling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A decision.
+
+    Attributes:
+        decision: what kind.
+        fields: what was recorded with it, normalised.
+        outcome: what became of it, or None.
+    """
+
+    decision: str
+    fields: dict[str, Any] = {}
+    outcome: Any = None
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call: of a pattern, an agent, a model or a tool; or steps side by side.
+
+    Attributes:
+        kind: "workflow", "agent", "model", "tool", "span" or `BESIDE`.
+        name: the name of the pattern, agent, model, tool or span.
+        error: type and text of the error that ended it, or None.
+        asked: the messages, where a double of a model has shown them, as `role: text`.
+        answered: the answer, likewise.
+        finish_reason: why the model ended, or None.
+        attributes: what else is known of it, normalised.
+        decisions: those that were taken in it.
+        steps: what it called, in order.
+    """
+
+    kind: str
+    name: str = ""
+    error: str | None = None
+    asked: tuple[str, ...] = ()
+    answered: str | None = None
+    finish_reason: str | None = None
+    attributes: dict[str, Any] = {}
+    decisions: tuple[Ruling, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+class Spend(msgspec.Struct, frozen=True):
+    """What the model calls of one agent cost.
+
+    Attributes:
+        calls: how many they were.
+        tokens: input and output together.
+        cost_usd: in USD; None if the price of one is unknown.
+    """
+
+    calls: int
+    tokens: int
+    cost_usd: Decimal | None
+
+
+class CanonicalRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in canonical form.
+
+    Attributes:
+        form: the version of this form.
+        status, reason, error, output: how it ended, as in `CapturedRun`.
+        tokens, cost_usd: what it took.
+        spend: the same of each agent, from its model calls.
+        decisions: those taken outside of spans.
+        steps: what it called.
+    """
+
+    form: int = 1
+    status: str = "done"
+    reason: str = ""
+    error: str | None = None
+    output: str | None = None
+    tokens: int = 0
+    cost_usd: Decimal | None = None
+    spend: dict[str, Spend] = {}
+    decisions: tuple[Ruling, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    def to_json(self) -> str:
+        """Return it as indented JSON, which `from_json` reads."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> CanonicalRun:
+        """Read it.
+
+        Raises:
+            msgspec.ValidationError, msgspec.DecodeError: it is something else.
+        """
+        return msgspec.json.decode(text, type=cls)
+
+    def lines(self) -> list[str]:
+        """Return it as lines for people, without what it cost."""
+        text = [f"status: {self.status}" + (f" ({self.reason})" if self.reason else "")]
+        if self.error is not None:
+            text += _labelled("error", self.error)
+        if self.output is not None:
+            text += _labelled("output", self.output)
+        text += _ruling_lines(self.decisions, "")
+        for step in self.steps:
+            text += _step_lines(step, "")
+        return text
+
+
+def _labelled(label: str, value: str, indent: str = "") -> list[str]:
+    first, *rest = value.splitlines() or [""]
+    if not rest:
+        return [f"{indent}{label}: {first}"]
+    return [f"{indent}{label}:", *(f"{indent}  {line}" for line in (first, *rest))]
+
+
+def _ruling_lines(rulings: Iterable[Ruling], indent: str) -> list[str]:
+    lines = []
+    for ruling in rulings:
+        fields = ", ".join(f"{name}={_short(value)}" for name, value in ruling.fields.items())
+        outcome = "" if ruling.outcome is None else f" → {_short(ruling.outcome)}"
+        lines.append(f"{indent}* {ruling.decision}: {fields}{outcome}".rstrip(" :"))
+    return lines
+
+
+def _short(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _step_lines(step: Step, indent: str) -> list[str]:
+    lines = [f"{indent}- {step.kind} {step.name}".rstrip()]
+    inner = f"{indent}    "
+    for name, value in step.attributes.items():
+        lines.append(f"{inner}{name}: {_short(value)}")
+    for message in step.asked:
+        lines += _labelled("asked", message, inner)
+    if step.answered is not None:
+        lines += _labelled("answered", step.answered, inner)
+    if step.finish_reason not in {None, "stop"}:
+        lines.append(f"{inner}ended by: {step.finish_reason}")
+    if step.error is not None:
+        lines += _labelled("error", step.error, inner)
+    lines += _ruling_lines(step.decisions, inner)
+    for below in step.steps:
+        lines += _step_lines(below, inner)
+    return lines
+
+
+def canonical(run: CapturedRun, mask: Iterable[str] = ()) -> CanonicalRun:
+    """Return the canonical form of a run.
+
+    Args:
+        run: what was captured or read.
+        mask: regular expressions of what else differs each time; it becomes `<masked>`.
+
+    Raises:
+        InvalidOption: one of `mask` is no regular expression.
+    """
+    clean = _Cleaner(run, mask)
+    children: dict[str | None, list[SpanRecord]] = defaultdict(list)
+    rulings: dict[str | None, list[Decision]] = defaultdict(list)
+    known = {span.span_id for span in run.spans}
+    for span in run.spans:
+        children[span.parent_id if span.parent_id in known else None].append(span)
+    for decision in run.decisions:
+        rulings[decision.span_id if decision.span_id in known else None].append(decision)
+
+    def steps_of(parent: str | None) -> tuple[Step, ...]:
+        spans = sorted(children[parent], key=lambda span: (span.start, span.end))
+        steps: list[Step] = []
+        for group in _groups(spans, rulings[parent]):
+            made = [step_of(span) for span in group]
+            if len(made) == 1:
+                steps += made
+            else:
+                made.sort(key=lambda step: (step.kind, step.name, msgspec.json.encode(step)))
+                steps.append(Step(BESIDE, steps=tuple(made)))
+        return tuple(steps)
+
+    def step_of(span: SpanRecord) -> Step:
+        return clean.step(span, clean.rulings(rulings[span.span_id]), steps_of(span.span_id))
+
+    return CanonicalRun(
+        status=run.status,
+        reason=run.reason,
+        error=clean.noise(run.error),
+        output=clean.text(run.output),
+        tokens=run.tokens,
+        cost_usd=run.cost_usd,
+        spend=_spend(run),
+        decisions=clean.rulings(rulings[None]),
+        steps=steps_of(None),
+    )
+
+
+def _groups(
+    spans: Sequence[SpanRecord], decisions: Sequence[Decision]
+) -> Iterable[list[SpanRecord]]:
+    """Divide siblings, given by their start, into what came after the other."""
+    closed = max((each.ts for each in decisions if each.decision == "gather"), default=None)
+    group: list[SpanRecord] = []
+    until = 0
+    collecting = False
+    for span in spans:
+        # A log's time is a float of seconds, a trace's nanoseconds cut off.
+        gathered = closed is not None and span.start / 1e9 <= closed
+        if group and ((collecting and gathered) or span.start < until):
+            group.append(span)
+        else:
+            if group:
+                yield group
+            group = [span]
+        collecting = gathered
+        until = max(until, span.end)
+    if group:
+        yield group
+
+
+def _spend(run: CapturedRun) -> dict[str, Spend]:
+    agents: dict[str, list[SpanRecord]] = defaultdict(list)
+    for span in run.model_calls():
+        agents[span.agent or "?"].append(span)
+    found = {}
+    for agent in sorted(agents):
+        calls = agents[agent]
+        costs = [span.cost_usd for span in calls if span.status != "error" or span.tokens]
+        known = [cost for cost in costs if cost is not None]
+        found[agent] = Spend(
+            calls=len(calls),
+            tokens=sum(span.tokens for span in calls),
+            cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
+        )
+    return found
+
+
+class _Cleaner:
+    """Takes out what differs each time.
+
+    Args:
+        run: whose ids it is about.
+        mask: regular expressions of the user's.
+    """
+
+    def __init__(self, run: CapturedRun, mask: Iterable[str]) -> None:
+        self._ids = re.compile(
+            "|".join(
+                re.escape(one) for one in {run.run_id, *(span.span_id for span in run.spans)} if one
+            )
+            or r"(?!)"
+        )
+        self._masks = []
+        for pattern in mask:
+            try:
+                self._masks.append(re.compile(pattern))
+            except (re.error, TypeError) as error:
+                raise InvalidOption("mask", pattern, f"a regular expression ({error})") from error
+
+    def text(self, value: str | None) -> str | None:
+        """Clean a prompt or an answer: what a model says of times and numbers stays."""
+        return None if value is None else self._text(value)
+
+    def _text(self, value: str) -> str:
+        for pattern in self._masks:
+            value = pattern.sub("<masked>", value)
+        value = self._ids.sub("<id>", value)
+        for pattern, kind in _IDS:
+            value = pattern.sub(kind, value)
+        return value
+
+    def noise(self, value: str | None) -> str | None:
+        """Clean the text of an error or a decision: durations and numbers of actors go, too."""
+        return None if value is None else self._noise(value)
+
+    def _noise(self, value: str) -> str:
+        value = self._text(value)
+        for pattern, kind in _NOISE:
+            value = pattern.sub(kind, value)
+        return value
+
+    def value(self, name: str, value: Any) -> Any:
+        """Clean a field of a decision or an attribute of a span."""
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and name in _TIMES:
+            return "<duration>"
+        if name in _COSTS and (number or value is None or isinstance(value, str)):
+            return "<cost>"
+        if isinstance(value, float):
+            return round(value, 3)
+        if isinstance(value, str):
+            return self._noise(value)
+        if isinstance(value, Mapping):
+            return {
+                self._noise(str(key)): self.value(str(key), each) for key, each in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.value(name, each) for each in value]
+        return value
+
+    def rulings(self, decisions: Iterable[Decision]) -> tuple[Ruling, ...]:
+        """Clean decisions, in their order; those that come in by chance stand sorted at the end."""
+        ordered: list[Ruling] = []
+        others: list[Ruling] = []
+        for each in decisions:
+            fields = {name: self.value(name, value) for name, value in each.fields.items()}
+            ruling = Ruling(each.decision, fields, self.value("outcome", each.outcome))
+            (others if each.decision in _UNORDERED else ordered).append(ruling)
+        others.sort(key=msgspec.json.encode)
+        return (*ordered, *others)
+
+    def step(
+        self, span: SpanRecord, decisions: tuple[Ruling, ...], steps: tuple[Step, ...]
+    ) -> Step:
+        """Clean a span."""
+        operation = span.operation or ""
+        attributes = span.attributes
+        name = span.name.removeprefix(f"{operation} ")
+        answers = attributes.get(OUTPUT_MESSAGES)
+        reasons = attributes.get(_genai.RESPONSE_FINISH_REASONS)
+        return Step(
+            kind=_KINDS.get(operation, "span"),
+            name=self._noise(name),
+            error=self.noise(span.error),
+            asked=tuple(f"{role}: {self._text(text)}" for role, text in _messages(attributes)),
+            answered=self.text(_content(answers[0]) if isinstance(answers, list) else None),
+            finish_reason=str(reasons[0]) if isinstance(reasons, list) and reasons else None,
+            attributes={
+                key: self.value(key, attributes[key])
+                for key in sorted(attributes)
+                if key not in _KNOWN
+            },
+            decisions=decisions,
+            steps=steps,
+        )
+
+
+def _messages(attributes: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    asked = attributes.get(INPUT_MESSAGES)
+    for message in asked if isinstance(asked, list) else ():
+        if isinstance(message, Mapping):
+            yield str(message.get("role", "")), _content(message)
+
+
+def _content(message: Any) -> str:
+    content = message.get("content", "") if isinstance(message, Mapping) else message
+    return content if isinstance(content, str) else _short(content)

@@ -1,0 +1,157 @@
+"""The scope in which a test has a run written down, to look at it afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from actors._context import RunContext
+from actors._default import default_system
+from actors._errors import CallboardError
+from actors.services.decisions import DecisionLog
+from actors.services.run import RunScope, run
+from actors.services.tracing import Tracer
+from actors.testing._captured import CapturedRun, assemble, read_run
+from actors.testing._failures import RunUnreadable
+from actors.testing._waiter import wait
+
+__all__ = ["RunCapture", "capture_run"]
+
+_INSTEAD = "use `async with capture_run(…)`"
+
+
+class RunCapture:
+    """A run that is being captured; see `capture_run`.
+
+    Attributes:
+        result: what the run returned; set it in the block.
+        context: the run's context, in the block.
+    """
+
+    def __init__(self, system: Any, options: dict[str, Any]) -> None:
+        self.result: Any = None
+        self.context: RunContext | None = None
+        self._system = system
+        self._options = options
+        self._captured: CapturedRun | None = None
+        # Invariant: these are there from the beginning of the block to its end.
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._log: DecisionLog | None = None
+        self._tracer: Tracer | None = None
+        self._scope: RunScope | None = None
+
+    @property
+    def run(self) -> CapturedRun:
+        """What was captured, once the block has ended.
+
+        Raises:
+            CallboardError: it has not.
+        """
+        if self._captured is None:
+            raise CallboardError("look at the captured run after the `with` block, not inside it")
+        return self._captured
+
+    def __repr__(self) -> str:
+        return f"<RunCapture {'open' if self._captured is None else self._captured.run_id}>"
+
+    def _open(self) -> RunScope:
+        if self._folder is not None or self._captured is not None:
+            raise CallboardError("this capture was entered before; call capture_run() again")
+        self._folder = tempfile.TemporaryDirectory(prefix="callboard-run-")
+        base = Path(self._folder.name)
+        # What is captured is read once and thrown away: no need that it survives a power failure.
+        self._log = DecisionLog(base / "decisions.jsonl", fsync="never", system=self._system)
+        self._tracer = Tracer(base / "trace.jsonl", system=self._system)
+        self._scope = run(log=self._log, tracer=self._tracer, system=self._system, **self._options)
+        return self._scope
+
+    def _read(self, error: BaseException | None) -> None:
+        assert self._folder is not None
+        assert self.context is not None
+        base = Path(self._folder.name)
+        name = self.context.run_id
+        try:
+            found = read_run(
+                decisions=base / "decisions.jsonl", trace=base / "trace.jsonl", run_id=name
+            )
+        except RunUnreadable:
+            # A run that left no record at all.
+            found = CapturedRun(run_id=name)
+        self._captured = assemble(name, found.decisions, found.spans, self.result, error)
+
+    def _clear(self) -> None:
+        assert self._folder is not None
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        self.context = self._open().__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._scope is not None
+        assert self._log is not None
+        assert self._tracer is not None
+        self._scope.__exit__(kind, error, traceback)
+        try:
+            wait(self._system, self._log.close(), instead=_INSTEAD)
+            wait(self._system, self._tracer.close(), instead=_INSTEAD)
+            self._read(error)
+        finally:
+            self._clear()
+
+    async def __aenter__(self) -> Self:
+        self.context = await self._open().__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._scope is not None
+        assert self._log is not None
+        assert self._tracer is not None
+        await self._scope.__aexit__(kind, error, traceback)
+        try:
+            await self._log.close()
+            await self._tracer.close()
+            self._read(error)
+        finally:
+            self._clear()
+
+
+def capture_run(
+    *,
+    system: Any = None,
+    budget: Any = None,
+    deadline: Any = None,
+    run_id: str | None = None,
+) -> RunCapture:
+    """Open a run, `with` or `async with`, whose decisions and spans are captured.
+
+    ```
+    with capture_run() as capture:
+        capture.result = team.run("the article").get()
+    assert capture.run.cost_usd < 0.01
+    assert capture == run_snapshot
+    ```
+
+    Wait for the work inside the block: what ends after it is not captured.
+
+    Args:
+        system: the actor system to live in; None is the default one.
+        budget, deadline, run_id: as those of `actors.run`.
+
+    Raises:
+        InvalidOption: an option makes no sense (on entering).
+    """
+    options = {"budget": budget, "deadline": deadline, "run_id": run_id}
+    return RunCapture(default_system() if system is None else system, options)
