@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from actors._context import current
-from actors._default import current_actor
 from actors._errors import InvalidOption, ModelTimeout, UnusableReply
 from actors.agents._types import Message, Reply, decode_json
 
@@ -23,7 +22,6 @@ __all__ = [
     "pause",
     "show_answer",
     "show_question",
-    "who_calls",
 ]
 
 # OpenTelemetry's names for what was asked and answered, which it has traced on request only: here
@@ -40,7 +38,8 @@ class ModelCall(msgspec.Struct, frozen=True):
         max_tokens: ceiling of the answer, in tokens.
         schema: the JSON schema that was asked for, or None.
         timeout: seconds that the caller gave it, or None.
-        agent: path of the agent that called, or None outside of actors.
+        agent: the name of the agent that called, else the path of the actor, or None outside of
+            actors.
         reply: what it was answered, or None.
         error: what was raised instead, or None.
     """
@@ -57,12 +56,6 @@ class ModelCall(msgspec.Struct, frozen=True):
     def prompt(self) -> str:
         """The last message's text."""
         return self.messages[-1].content
-
-
-def who_calls() -> str | None:
-    """Return the path of the actor that is executing, or None."""
-    actor = current_actor()
-    return None if actor is None else actor.path
 
 
 def check_seconds(option: str, value: object) -> None:

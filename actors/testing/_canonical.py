@@ -5,7 +5,8 @@ order of its own, whichever came first. Pure.
 
 What stands side by side: the recipients of a broadcast, which its decision `gather` tells; and
 calls whose spans overlap. Decisions stand before the calls of their span, since a log and a trace
-have no order in common.
+have no order in common. How far the losers of a broadcast came, and what became of them after it,
+is left out: `gather` says who they were.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ _KNOWN = frozenset(
     }
 )
 
-# In whatever order they come in after the result: that is nobody's doing.
-_UNORDERED = frozenset({"cancel", "late_reply", "late_failure"})
+# Of the losers of a broadcast, during or after its result: chance says which and when.
+_AFTERWARDS = frozenset({"cancel", "late_reply", "late_failure"})
 
 _TIMES = frozenset(
     {
@@ -253,8 +254,12 @@ def canonical(run: CapturedRun, mask: Iterable[str] = ()) -> CanonicalRun:
     for decision in run.decisions:
         rulings[decision.span_id if decision.span_id in known else None].append(decision)
 
+    counted: list[SpanRecord] = []
+
     def steps_of(parent: str | None) -> tuple[Step, ...]:
-        spans = sorted(children[parent], key=lambda span: (span.start, span.end))
+        found = _without_losers(children[parent], rulings[parent])
+        counted.extend(found)
+        spans = sorted(found, key=lambda span: (span.start, span.end))
         steps: list[Step] = []
         for group in _groups(spans, rulings[parent]):
             made = [step_of(span) for span in group]
@@ -268,6 +273,7 @@ def canonical(run: CapturedRun, mask: Iterable[str] = ()) -> CanonicalRun:
     def step_of(span: SpanRecord) -> Step:
         return clean.step(span, clean.rulings(rulings[span.span_id]), steps_of(span.span_id))
 
+    steps = steps_of(None)
     return CanonicalRun(
         status=run.status,
         reason=run.reason,
@@ -275,9 +281,9 @@ def canonical(run: CapturedRun, mask: Iterable[str] = ()) -> CanonicalRun:
         output=clean.text(run.output),
         tokens=run.tokens,
         cost_usd=run.cost_usd,
-        spend=_spend(run),
+        spend=_spend(counted),
         decisions=clean.rulings(rulings[None]),
-        steps=steps_of(None),
+        steps=steps,
     )
 
 
@@ -285,13 +291,12 @@ def _groups(
     spans: Sequence[SpanRecord], decisions: Sequence[Decision]
 ) -> Iterable[list[SpanRecord]]:
     """Divide siblings, given by their start, into what came after the other."""
-    closed = max((each.ts for each in decisions if each.decision == "gather"), default=None)
+    closed = _closed(decisions)
     group: list[SpanRecord] = []
     until = 0
     collecting = False
     for span in spans:
-        # A log's time is a float of seconds, a trace's nanoseconds cut off.
-        gathered = closed is not None and span.start / 1e9 <= closed
+        gathered = _gathered(span, closed)
         if group and ((collecting and gathered) or span.start < until):
             group.append(span)
         else:
@@ -304,10 +309,36 @@ def _groups(
         yield group
 
 
-def _spend(run: CapturedRun) -> dict[str, Spend]:
+def _closed(decisions: Sequence[Decision]) -> float | None:
+    """Return when the broadcast was closed whose decisions these are, in seconds."""
+    return max((each.ts for each in decisions if each.decision == "gather"), default=None)
+
+
+def _gathered(span: SpanRecord, closed: float | None) -> bool:
+    # A log's time is a float of seconds, a trace's nanoseconds cut off.
+    return closed is not None and span.start / 1e9 <= closed
+
+
+def _without_losers(
+    spans: Sequence[SpanRecord], decisions: Sequence[Decision]
+) -> Sequence[SpanRecord]:
+    closed = _closed(decisions)
+    missing: set[Any] = set()
+    for each in decisions:
+        if each.decision == "gather":
+            missing.update(each.fields.get("missing") or ())
+    return [span for span in spans if not (_gathered(span, closed) and _name(span) in missing)]
+
+
+def _name(span: SpanRecord) -> str:
+    return span.name.removeprefix(f"{span.operation} ")
+
+
+def _spend(spans: Iterable[SpanRecord]) -> dict[str, Spend]:
     agents: dict[str, list[SpanRecord]] = defaultdict(list)
-    for span in run.model_calls():
-        agents[span.agent or "?"].append(span)
+    for span in spans:
+        if span.operation == "chat":
+            agents[span.agent or "?"].append(span)
     found = {}
     for agent in sorted(agents):
         calls = agents[agent]
@@ -385,15 +416,16 @@ class _Cleaner:
         return value
 
     def rulings(self, decisions: Iterable[Decision]) -> tuple[Ruling, ...]:
-        """Clean decisions, in their order; those that come in by chance stand sorted at the end."""
-        ordered: list[Ruling] = []
-        others: list[Ruling] = []
-        for each in decisions:
-            fields = {name: self.value(name, value) for name, value in each.fields.items()}
-            ruling = Ruling(each.decision, fields, self.value("outcome", each.outcome))
-            (others if each.decision in _UNORDERED else ordered).append(ruling)
-        others.sort(key=msgspec.json.encode)
-        return (*ordered, *others)
+        """Clean decisions, in their order."""
+        return tuple(
+            Ruling(
+                each.decision,
+                {name: self.value(name, value) for name, value in each.fields.items()},
+                self.value("outcome", each.outcome),
+            )
+            for each in decisions
+            if each.decision not in _AFTERWARDS
+        )
 
     def step(
         self, span: SpanRecord, decisions: tuple[Ruling, ...], steps: tuple[Step, ...]
@@ -401,12 +433,11 @@ class _Cleaner:
         """Clean a span."""
         operation = span.operation or ""
         attributes = span.attributes
-        name = span.name.removeprefix(f"{operation} ")
         answers = attributes.get(OUTPUT_MESSAGES)
         reasons = attributes.get(_genai.RESPONSE_FINISH_REASONS)
         return Step(
             kind=_KINDS.get(operation, "span"),
-            name=self._noise(name),
+            name=self._noise(_name(span)),
             error=self.noise(span.error),
             asked=tuple(f"{role}: {self._text(text)}" for role, text in _messages(attributes)),
             answered=self.text(_content(answers[0]) if isinstance(answers, list) else None),

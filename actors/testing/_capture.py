@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from actors._context import RunContext
 from actors._default import default_system
-from actors._errors import CallboardError
+from actors._errors import CallboardError, Timeout
+from actors._future import Future
 from actors.services.decisions import DecisionLog
 from actors.services.run import RunScope, run
-from actors.services.tracing import Tracer
+from actors.services.tracing import Span, Tracer
 from actors.testing._captured import CapturedRun, assemble, read_run
 from actors.testing._failures import RunUnreadable
-from actors.testing._waiter import wait
+from actors.testing._waiter import wait, wait_on_loop
 
 __all__ = ["RunCapture", "capture_run"]
 
+PATIENCE = 5.0
+"""Seconds that the end of the block waits for calls that are still going on, such as the losers of
+a broadcast, which are cancelled while its result is out."""
+
 _INSTEAD = "use `async with capture_run(…)`"
+
+
+class _OpenSpans:
+    """Which spans have begun and not ended, and who waits for the last."""
+
+    def __init__(self) -> None:
+        # Invariant: guards the fields below; spans begin and end on any thread.
+        self._lock = threading.RLock()
+        self._open: set[str] = set()
+        self._quiet: Future[None] | None = None
+
+    def look(self, span: Span) -> None:
+        with self._lock:
+            if not span.end:
+                self._open.add(span.span_id)
+                return
+            self._open.discard(span.span_id)
+            quiet = None if self._open else self._quiet
+        if quiet is not None:
+            quiet.try_set(None)
+
+    def all_ended(self) -> Future[None]:
+        future: Future[None] = Future()
+        with self._lock:
+            if self._open:
+                self._quiet = future
+            else:
+                future.set(None)
+        return future
 
 
 class RunCapture:
@@ -41,6 +77,7 @@ class RunCapture:
         self._log: DecisionLog | None = None
         self._tracer: Tracer | None = None
         self._scope: RunScope | None = None
+        self._spans = _OpenSpans()
 
     @property
     def run(self) -> CapturedRun:
@@ -100,6 +137,8 @@ class RunCapture:
         assert self._tracer is not None
         self._scope.__exit__(kind, error, traceback)
         try:
+            with contextlib.suppress(Timeout):
+                wait(self._system, self._spans.all_ended(), PATIENCE, instead=_INSTEAD)
             wait(self._system, self._log.close(), instead=_INSTEAD)
             wait(self._system, self._tracer.close(), instead=_INSTEAD)
             self._read(error)
@@ -121,6 +160,8 @@ class RunCapture:
         assert self._tracer is not None
         await self._scope.__aexit__(kind, error, traceback)
         try:
+            with contextlib.suppress(Timeout):
+                await wait_on_loop(self._spans.all_ended(), PATIENCE)
             await self._log.close()
             await self._tracer.close()
             self._read(error)
@@ -144,7 +185,8 @@ def capture_run(
     assert capture == run_snapshot
     ```
 
-    Wait for the work inside the block: what ends after it is not captured.
+    Wait for the results inside the block. Its end waits up to 5 seconds for what else still goes on
+    in the run; what ends later is not captured.
 
     Args:
         system: the actor system to live in; None is the default one.

@@ -36,20 +36,27 @@ __all__ = [
 _WIDTH = 400
 
 
-def indented(items: Sequence[object], none: str = "nothing") -> str:
-    """Return items one below the other, numbered, each cut at 400 characters."""
-    if not items:
+def indented(texts: Sequence[str], none: str = "nothing") -> str:
+    """Return texts one below the other, numbered, each cut at 400 characters."""
+    if not texts:
         return f"  {none}"
-    return "\n".join(f"  {number}. {_cut(item)}" for number, item in enumerate(items, 1))
+    return "\n".join(f"  {number}. {_cut(text)}" for number, text in enumerate(texts, 1))
 
 
-def _cut(item: object) -> str:
-    try:
-        text = item if isinstance(item, str) else repr(item)
-    except Exception as error:  # noqa: BLE001 - who looks on must not hide the failure
-        text = f"<{type(item).__name__}, whose repr raised {type(error).__name__}>"
+def _cut(text: str) -> str:
     text = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
     return text.replace("\n", "\n     ")
+
+
+def _shown(messages: Sequence[object]) -> str:
+    return indented([_repr(message) for message in messages])
+
+
+def _repr(message: object) -> str:
+    try:
+        return repr(message)
+    except Exception as error:  # noqa: BLE001 - who looks on must not hide the failure
+        return f"<{type(message).__name__}, whose repr raised {type(error).__name__}>"
 
 
 class ExpectationFailed(CallboardError, AssertionError):
@@ -78,11 +85,11 @@ class ExpectationFailed(CallboardError, AssertionError):
         self.before = tuple(before)
         parts = [
             f"{probe} expected {expected}",
-            f"received:\n{indented(received)}",
-            f"still in the queue:\n{indented(waiting)}",
+            f"received:\n{_shown(received)}",
+            f"still in the queue:\n{_shown(waiting)}",
         ]
         if before:
-            parts.append(f"taken before:\n{indented(before)}")
+            parts.append(f"taken before:\n{_shown(before)}")
         super().__init__("\n".join(parts))
 
 
@@ -91,12 +98,12 @@ class UnexpectedCall(CallboardError, AssertionError):
 
     Attributes:
         model: the model's name.
-        agent: path of the agent that called, or None outside of actors.
+        agent: the name of the agent that called, else the path of the actor; None outside of them.
         prompt: the last message of the call.
     """
 
     def __init__(
-        self, model: str, agent: str | None, prompt: str, left: Sequence[object], used: int
+        self, model: str, agent: str | None, prompt: str, left: Sequence[str], used: int
     ) -> None:
         self.model = model
         self.agent = agent
@@ -158,7 +165,8 @@ class RealModelBlocked(CallboardError, AssertionError):
 
     Attributes:
         model: the model's name.
-        agent: path of the agent that called it, or None outside of actors.
+        agent: the name of the agent that called it, else the path of the actor; None outside of
+            them.
     """
 
     def __init__(self, model: str, agent: str | None) -> None:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from actors._errors import InvalidOption, ModelError, ModelTimeout, ModelUnavailable
+from actors.agents._seat import calling_agent
 from actors.agents._types import Message, Model, Reply
-from actors.testing._calls import check_rate, check_seconds, decoded, pause, show_answer, who_calls
+from actors.testing._calls import check_rate, check_seconds, decoded, pause, show_answer
 
 __all__ = ["Fault", "FaultyModel"]
 
@@ -32,7 +33,7 @@ class Fault(msgspec.Struct, frozen=True):
     Attributes:
         kind: "failure", "late" or "nonsense".
         prompt: the call's last message.
-        agent: path of the agent that called, or None outside of actors.
+        agent: the name of the agent that called, else the path of the actor; None outside of them.
     """
 
     kind: Kind
@@ -144,7 +145,7 @@ class FaultyModel:
         seconds = chance.uniform(*self._delay)
         nonsense = chance.choice(_NONSENSE)
         if kind is not None:
-            fault = Fault(kind, messages[-1].content, who_calls())
+            fault = Fault(kind, messages[-1].content, calling_agent())
             with self._lock:
                 self._faults.append(fault)
         if kind == "late":

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from actors.agents._gate import guarded
-from actors.testing._calls import who_calls
+from actors.agents._seat import calling_agent
 from actors.testing._failures import RealModelBlocked
 
 __all__ = ["BlockedCalls", "block_real_models"]
@@ -28,7 +28,7 @@ class BlockedCalls:
 
     def __call__(self, model: str) -> None:
         """Refuse a call."""
-        error = RealModelBlocked(model, who_calls())
+        error = RealModelBlocked(model, calling_agent())
         with self._lock:
             self._errors.append(error)
         raise error

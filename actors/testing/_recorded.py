@@ -14,9 +14,10 @@ from typing import Any, Literal, cast
 import msgspec
 
 from actors._errors import InvalidOption, ModelError
+from actors.agents._seat import calling_agent
 from actors.agents._types import Message, Model, Reply, check_call, estimate_tokens
 from actors.agents.pricing import worst_case
-from actors.testing._calls import ModelCall, show_answer, show_question, who_calls
+from actors.testing._calls import ModelCall, show_answer, show_question
 from actors.testing._cassette import (
     Cassette,
     Recording,
@@ -136,7 +137,7 @@ class RecordedModel:
             if self.mode == "replay" or self._model is None:
                 raise self._missing(request, key)
             found = await self._recorded(request, key, messages, schema, timeout)
-        call = ModelCall(request.messages, max_tokens, schema, timeout, who_calls())
+        call = ModelCall(request.messages, max_tokens, schema, timeout, calling_agent())
         if found.error is not None:
             error = to_error(self.name, found.error)
             self._note(msgspec.structs.replace(call, error=error))

@@ -12,6 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from actors._errors import ContextWindowExceeded, InvalidOption
+from actors.agents._seat import calling_agent
 from actors.agents._types import (
     Message,
     Reply,
@@ -27,7 +28,6 @@ from actors.testing._calls import (
     pause,
     show_answer,
     show_question,
-    who_calls,
 )
 from actors.testing._failures import UnexpectedCall, UnusedReplies
 
@@ -205,7 +205,7 @@ class ScriptedModel:
             BaseException: the script says so.
         """
         check_call(messages, max_tokens, timeout)
-        call = ModelCall(tuple(messages), max_tokens, schema, timeout, who_calls())
+        call = ModelCall(tuple(messages), max_tokens, schema, timeout, calling_agent())
         show_question(messages)
         place, scripted = self._next(call)
         try:
