@@ -5,7 +5,7 @@ The storing, finding and updating is syrupy's (extra `testing`): `pytest --snaps
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,6 +62,7 @@ class _RunExtension(SingleFileSnapshotExtension):
     def diff_lines(self, serialized_data: Any, snapshot_data: Any) -> Iterator[str]:
         if not snapshot_data:
             yield "no run is stored: `pytest --snapshot-update` stores this one, but never in CI"
+            yield ""
             yield from (f"+ {line}" for line in CanonicalRun.from_json(serialized_data).lines())
             return
         yield from self._difference(serialized_data, snapshot_data).lines()
@@ -84,12 +85,16 @@ class RunSnapshot:
 
     Args:
         snapshot: syrupy's own.
+        report: told how a run differs; pytest cuts the explanations of assertions short.
         frozen: whether nothing may be written, whatever the options say.
     """
 
-    def __init__(self, snapshot: SnapshotAssertion, *, frozen: bool) -> None:
+    def __init__(
+        self, snapshot: SnapshotAssertion, report: Callable[[str], None], *, frozen: bool
+    ) -> None:
         # Invariant: all that are made of one another share it, since it numbers the runs.
         self._snapshot = snapshot
+        self._report = report
         if frozen:
             snapshot.update_snapshots = False
             snapshot.update_new_snapshots_only = False
@@ -113,7 +118,7 @@ class RunSnapshot:
             name: names the stored run; None numbers them.
         """
         options = {"cost": cost, "tokens": tokens, "mask": tuple(mask)}
-        found = RunSnapshot(self._snapshot, frozen=False)
+        found = RunSnapshot(self._snapshot, self._report, frozen=False)
         found._extension = type("_RunExtension", (_RunExtension,), options)
         found._name = name
         return found
@@ -123,6 +128,8 @@ class RunSnapshot:
         error = self._last().exception
         if error is not None:
             raise error
+        if not same:
+            self._report("\n".join(self._lines()))
         return same
 
     __hash__ = None  # type: ignore[assignment]  # what it is equal to changes with each comparison
@@ -133,7 +140,11 @@ class RunSnapshot:
     def _last(self) -> AssertionResult:
         return self._snapshot.executions[self._snapshot.num_executions - 1]
 
-    def lines(self) -> list[str]:
-        """Return how the run that was compared last differs from the stored one."""
+    def _lines(self) -> list[str]:
         last = self._last()
         return list(self._extension().diff_lines(last.asserted_data, last.recalled_data))
+
+    def summary(self) -> list[str]:
+        """Return how the run that was compared last differs, without the diff."""
+        lines = self._lines()
+        return lines[: lines.index("")] if "" in lines else lines[:1]

@@ -90,7 +90,11 @@ def run_snapshot(request: pytest.FixtureRequest) -> RunSnapshot:
     from actors.testing._snapshot import RunSnapshot
 
     frozen = in_ci() or bool(request.config.getoption("--ci", default=False))
-    return RunSnapshot(request.getfixturevalue("snapshot"), frozen=frozen)
+
+    def report(text: str) -> None:
+        request.node.add_report_section("call", "run", text)
+
+    return RunSnapshot(request.getfixturevalue("snapshot"), report, frozen=frozen)
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
@@ -102,4 +106,4 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     snapshot = left if isinstance(left, RunSnapshot) else right
     if not isinstance(snapshot, RunSnapshot):
         return None
-    return ["this run == the stored run", *snapshot.lines()]
+    return ["this run == the stored run (the diff is below)", *snapshot.summary()]
