@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import threading
 from collections import Counter
@@ -149,7 +148,7 @@ class FaultyModel:
             with self._lock:
                 self._faults.append(fault)
         if kind == "late":
-            await asyncio.sleep(_TOO_LATE if timeout is None else timeout)
+            await pause(self.name, max(_TOO_LATE, timeout or 0.0), timeout)
             raise ModelTimeout(self.name, "the answer came too late, as it was told to")
         timeout = await pause(self.name, seconds, timeout)
         if kind == "failure":

@@ -21,6 +21,7 @@ from actors.testing import (
     read_run,
 )
 from patterns import Broadcast, Fallback, First, Pipeline, Retry, Stage, join
+from patterns._cli.folder import RunRecord, Versions
 
 RUN_ID = "0123456789abcdef0123456789abcdef"
 
@@ -180,6 +181,32 @@ async def test_a_run_is_read_from_the_files_of_its_log_and_tracer(system, tmp_pa
         read_run(tmp_path)
     with pytest.raises(RunUnreadable, match="no run 'three'"):
         read_run(tmp_path, run_id="three")
+
+
+async def test_the_folder_of_a_callboard_run_is_read_with_its_result(system, tmp_path):
+    log = DecisionLog(tmp_path / "decisions.jsonl", system=system)
+    tracer = Tracer(tmp_path / "trace.jsonl", system=system)
+    async with run(log=log, tracer=tracer, run_id="r-1", system=system):
+        await Broadcast({"a": Agent(str.upper, name="a")}, join(), system=system).run("hello")
+    await asyncio.gather(log.close(), tracer.close())
+    record = RunRecord(
+        run_id="r-1",
+        request="review",
+        inputs=(),
+        model="local",
+        status="partial",
+        reason="a deadline",
+        started=0.0,
+        tokens=12,
+        cost_usd=Decimal("0.5"),
+        versions=Versions("1", "3", "linux"),
+        result="# Findings",
+    )
+    (tmp_path / "run.json").write_text(record.to_json())
+    found = read_run(str(tmp_path))
+    assert (found.run_id, found.status, found.reason) == ("r-1", "partial", "a deadline")
+    assert (found.output, found.cost_usd, found.tokens) == ("# Findings", Decimal("0.5"), 12)
+    assert found.agents == ("a",)
 
 
 def test_files_that_are_none_of_a_run_are_refused(tmp_path):
