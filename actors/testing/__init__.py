@@ -11,7 +11,7 @@ _scripted, _faulty              models by script, models with faults
 _cassette, _recorded            the file of recordings; models that replay them
 _guard                          real models kept out
 _captured, _capture             a run as its files tell it; the scope that has them written
-_canonical, _difference         pure: its canonical form; the classes of difference
+_form, _canonical, _difference  pure: its canonical form, how it is made and what differs
 _snapshot                       stored runs (extra `testing`)
 plugin                          fixtures, markers and options of pytest
 ```
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actors.testing._calls import ModelCall
-    from actors.testing._canonical import CanonicalRun, Ruling, Spend, Step, canonical
+    from actors.testing._canonical import canonical
     from actors.testing._capture import RunCapture, capture_run
     from actors.testing._captured import CapturedRun, SpanRecord, read_run
     from actors.testing._difference import Change, Difference, compare
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         UnusedReplies,
     )
     from actors.testing._faulty import Fault, FaultyModel
+    from actors.testing._form import CanonicalRun, Ruling, Spend, Step
     from actors.testing._guard import BlockedCalls, block_real_models
     from actors.testing._probe import TestProbe
     from actors.testing._recorded import RecordedModel
@@ -79,7 +80,7 @@ __all__ = [
 
 _LAZY = {
     "BlockedCalls": "_guard",
-    "CanonicalRun": "_canonical",
+    "CanonicalRun": "_form",
     "CapturedRun": "_captured",
     "CassetteError": "_failures",
     "Change": "_difference",
@@ -91,15 +92,15 @@ _LAZY = {
     "NoRecording": "_failures",
     "RealModelBlocked": "_failures",
     "RecordedModel": "_recorded",
-    "Ruling": "_canonical",
+    "Ruling": "_form",
     "RunCapture": "_capture",
     "RunSnapshot": "_snapshot",
     "RunUnreadable": "_failures",
     "ScriptedModel": "_scripted",
     "ScriptedReply": "_scripted",
     "SpanRecord": "_captured",
-    "Spend": "_canonical",
-    "Step": "_canonical",
+    "Spend": "_form",
+    "Step": "_form",
     "TestProbe": "_probe",
     "UnexpectedCall": "_failures",
     "UnusedReplies": "_failures",

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from actors._errors import InvalidOption
-from actors.testing._canonical import BESIDE, CanonicalRun, Spend, Step
+from actors.testing._form import BESIDE, CanonicalRun, Spend, Step
 
 __all__ = ["Change", "Difference", "Kind", "compare"]
 

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from actors._errors import InvalidOption, MissingExtra
-from actors.testing._canonical import CanonicalRun, canonical
+from actors.testing._canonical import canonical
 from actors.testing._capture import RunCapture
 from actors.testing._captured import CapturedRun, read_run
 from actors.testing._difference import Difference, compare
+from actors.testing._form import CanonicalRun
 
 try:
     from syrupy.assertion import AssertionResult, SnapshotAssertion
