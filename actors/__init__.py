@@ -5,22 +5,24 @@ imports this facade (a test holds the table against the real imports):
 
 ```
 layer 0  _errors, _clock, _messages          error tree, time, the Structs all share
-layer 0  _executing                          whose code is executing
+layer 0  _executing, _ids                    whose code is executing; ids of runs and spans
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
 layer 1  _context, _waiting                  what travels with messages; who waits for whom
-layer 2  _deadline, _future, _timers         mechanism: deadlines, replies, scheduled calls
+layer 2  _deadline, _answer, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
+layer 3  _future                             replies, and what is derived from several
 layer 4  _ref                                what one may do with an actor from outside
 layer 5  _actor, _groups                     the hooks a user writes; named groups of actors
 layer 5  _events, _watchdog                  the event stream; slow handlers
 layer 6  _reports                            what cells report to their system
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
-layer 7  _tree                               the tree as data: roots, walks, look-ups
-layer 8  _system                             spawn, dispatch, statistics, shutdown
+layer 6  _tree                               the tree as data: roots, walks, look-ups
+layer 7  _shutdown, _fork                    a system's parts and their end; forked processes
+layer 8  _system                             spawn, dispatch, statistics
 layer 9  _default                            the default system, and whose code is executing
 layer 10 services/                           budget, decisions, bus, tracing, the scope of a run
 layer 11 agents/                             agents, models, prices
-layer 12 testing/                            the test kit, and a pytest plugin
+layer 12 testing/                            simulation, probes, doubles: for tests only
 ```
 """
 

@@ -6,10 +6,11 @@ place. Layer 0: the protocol only knows numbers; `SystemClock` is the one place 
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "SystemClock", "ambient"]
 
 
 @runtime_checkable
@@ -32,3 +33,12 @@ class SystemClock:
 
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
+
+
+class _Ambient(threading.local):
+    clock: Clock = SystemClock()
+
+
+ambient = _Ambient()
+"""`ambient.clock` is what code of this thread measures with that names no system; a simulation puts
+its own there."""

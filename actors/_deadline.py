@@ -11,12 +11,10 @@ import math
 from types import TracebackType
 from typing import Any, Self
 
-from actors._clock import Clock, SystemClock
+from actors._clock import Clock, ambient
 from actors._errors import DeadlineExceeded, InvalidOption
 
 __all__ = ["Deadline"]
-
-_SYSTEM_CLOCK = SystemClock()
 
 
 class Deadline:
@@ -39,12 +37,12 @@ class Deadline:
     when: float | None
     """The point on the clock's monotonic scale, in seconds; None is never."""
 
-    def __init__(self, seconds: float, *, clock: Clock = _SYSTEM_CLOCK) -> None:
+    def __init__(self, seconds: float, *, clock: Clock | None = None) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
             raise InvalidOption("deadline", seconds, "a number of seconds")
         if not math.isfinite(seconds) or seconds <= 0:
             raise InvalidOption("deadline", seconds, "a finite number of seconds above zero")
-        self._clock = clock
+        self._clock = clock = clock or ambient.clock
         self.when = clock.monotonic() + seconds
         # Invariant: one stack of open scopes per task, since tasks share a deadline.
         self._scopes: dict[Any, list[asyncio.Timeout]] = {}
@@ -55,10 +53,10 @@ class Deadline:
         return cls.at(None)
 
     @classmethod
-    def at(cls, when: float | None, *, clock: Clock = _SYSTEM_CLOCK) -> Self:
+    def at(cls, when: float | None, *, clock: Clock | None = None) -> Self:
         """Return the deadline at `when` on the clock's monotonic scale (None: never)."""
         self = cls.__new__(cls)
-        self._clock = clock
+        self._clock = clock or ambient.clock
         self.when = when
         self._scopes = {}
         return self

@@ -14,7 +14,8 @@ from typing import Any
 from actors._actor import Actor
 from actors._executing import CELL, local
 from actors._ref import ActorRef
-from actors._system import JOIN_SECONDS, ActorSystem, running_systems
+from actors._shutdown import JOIN_SECONDS
+from actors._system import ActorSystem, running_systems
 
 __all__ = ["current_actor", "default_system"]
 
@@ -31,9 +32,19 @@ _default_lock = threading.Lock()
 _default: ActorSystem | None = None
 
 
+class _Own(threading.local):
+    system: ActorSystem | None = None
+
+
+own = _Own()
+"""`own.system` stands in for the default system on this thread; a simulation puts its own there."""
+
+
 def default_system() -> ActorSystem:
     """Return the system that is used where none is named; started on first use, stopped at exit."""
     global _default  # noqa: PLW0603 - the one default
+    if own.system is not None:
+        return own.system
     with _default_lock:
         if _default is None or _default._stopping is not None or _default._forked:
             _default = ActorSystem("default")
@@ -63,4 +74,5 @@ def _after_fork() -> None:
     _default_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

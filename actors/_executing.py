@@ -7,11 +7,30 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Protocol
 
-__all__ = ["CELL", "Blocker", "frames_from", "local"]
+__all__ = ["CELL", "Blocker", "Signal", "frames_from", "local", "taken_lock"]
 
 CELL: ContextVar[Any] = ContextVar("callboard_cell", default=None)
 """The actor that is executing on a loop, or in the context of a message that carries one; else it
 is `local.worker.cell`."""
+
+
+class Signal(Protocol):
+    """What one thread waits for and another gives; a lock that is taken, in earnest."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Wait; tell whether it was given within `timeout` seconds (-1: however long it takes)."""
+        ...
+
+    def release(self) -> None:
+        """Give it."""
+        ...
+
+
+def taken_lock() -> Signal:
+    """Return what a thread can wait for."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 class Blocker(Protocol):
@@ -24,6 +43,10 @@ class Blocker(Protocol):
 
     def after_block(self) -> None:
         """The handler goes on."""
+
+    def signal(self) -> Signal:
+        """Return what the handler can wait for."""
+        ...
 
 
 class _Local(threading.local):

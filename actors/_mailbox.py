@@ -29,12 +29,14 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from actors._answer import Answer, _get_running_loop
 from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop, WouldDeadlock
-from actors._future import Future, _get_running_loop
-from actors._waiting import begin_wait, blocking
+from actors._executing import Signal
+from actors._waiting import begin_wait, blocking, signal
 
 __all__ = [
     "HIGH_WATER",
+    "THROUGHPUT",
     "Bounded",
     "Dispatcher",
     "Mailbox",
@@ -46,6 +48,10 @@ __all__ = [
 
 HIGH_WATER = 10_000
 """Waiting messages at which an unbounded mailbox publishes one warning."""
+
+THROUGHPUT = 64
+"""User messages in one turn. Pekko has 5 and protoactor-go 300; measured here, a turn's cost is
+lost in the noise from about 30 on, and the longest wait behind busy neighbours grows with it."""
 
 Overflow = Literal["reject", "drop_new", "drop_old", "block"]
 _OVERFLOWS = ("reject", "drop_new", "drop_old", "block")
@@ -131,7 +137,7 @@ class _Waiting:
 
     __slots__ = ("item", "mailbox", "room")
 
-    def __init__(self, mailbox: Mailbox, item: Any, room: threading.Lock | None) -> None:
+    def __init__(self, mailbox: Mailbox, item: Any, room: Signal | None) -> None:
         self.mailbox: Mailbox | None = mailbox
         self.item = item
         self.room = room  # released once the message was taken
@@ -280,7 +286,7 @@ class Mailbox:
             self.discard(item)
             return False
         error = MailboxFull(self.describe(), bounds.capacity, message)
-        if isinstance(future, Future):
+        if isinstance(future, Answer):
             future._fail(error)
             return False
         raise error
@@ -292,8 +298,7 @@ class Mailbox:
         if future is None:
             if _get_running_loop() is not None:
                 raise WouldBlockLoop("telling something to a full mailbox", "await a request")
-            room = threading.Lock()
-            room.acquire()
+            room = signal()
         waiting = _Waiting(self, item, room)
         bounds.waiting.append(waiting)
         return waiting

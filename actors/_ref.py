@@ -14,10 +14,11 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
+from actors._answer import _get_running_loop
 from actors._context import CARRY, RUN, context_to_carry
 from actors._deadline import Deadline
 from actors._errors import ActorDeadError, ForeignRef, InvalidOption, WouldBlockLoop
-from actors._future import Future, _get_running_loop
+from actors._future import Future
 from actors._mailbox import Mailbox
 
 __all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target"]
@@ -101,6 +102,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
     @property
     def actor_stopped(self) -> threading.Event:  # type: ignore[override]
         """An event that is set once the actor is dead."""
+        self._cell.system.check_process()
         return cast("threading.Event", self._cell.stopped_event())
 
     @property
@@ -146,8 +148,18 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         return ActorDeadError(f"{self} is dead: {fix}")
 
     def is_alive(self) -> bool:
-        """Tell whether the actor still takes messages."""
-        return not self._cell.closed
+        """Tell whether the actor still takes messages, from this process."""
+        return not (self._cell.closed or self._cell.system._forked)
+
+    def proxy(self) -> pykka.ActorProxy[A]:
+        """Return a `pykka.ActorProxy` of the actor.
+
+        Raises:
+            ActorDeadError: the actor is dead.
+            ForkedSystem: this process inherited the reference by fork.
+        """
+        self._cell.system.check_process()
+        return super().proxy()
 
     def tell(self, message: Any) -> None:
         """Send a message without waiting for an answer.

@@ -7,46 +7,34 @@ root's policy tolerates, the system shuts down, as an OTP application does.
 
 from __future__ import annotations
 
-import _thread
-import asyncio
 import itertools
 import math
 import os
-import threading
-import time
 import weakref
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar, overload
+from types import FrameType
+from typing import Any, TypeVar, overload
 
 from loguru import logger
 
 from actors._actor import Actor, as_spec
-from actors._cell import Cell, LoneCell, bind_defaults, renew_locks
+from actors._cell import Cell, LoneCell, bind_defaults
 from actors._children import Children
 from actors._clock import Clock, SystemClock
 from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
-from actors._dispatch._pool import Pool
-from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped, WouldBlockLoop
-from actors._future import Future, _get_running_loop
+from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped
+from actors._fork import inherit
 from actors._groups import Groups
-from actors._mailbox import Dispatcher, Tally
-from actors._messages import (
-    Health,
-    ShutdownReport,
-    SystemFailed,
-    SystemStats,
-    TreeNode,
-)
+from actors._mailbox import Dispatcher
+from actors._messages import Health, SystemStats, TreeNode
 from actors._ref import ActorRef
-from actors._reports import Reports
+from actors._shutdown import Stoppable
 from actors._supervision import ChildSpec, Supervision
-from actors._timers import ThreadTimers
-from actors._tree import Root, all_below, find_below, living, node_of
-from actors._watchdog import Watchdog
+from actors._tree import find_below, living, node_of
+from actors._watchdog import Executing, Watchdog
 
-__all__ = ["JOIN_SECONDS", "ActorSystem", "running_systems"]
+__all__ = ["ActorSystem", "running_systems"]
 
 A = TypeVar("A", bound=Actor)
 
@@ -61,20 +49,8 @@ _all_systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
 HELD_UP_SECONDS = 5.0
 """How long an event loop may not come round before the system does not count as ready."""
 
-JOIN_SECONDS = 2.0
-"""How long the end of a `with` block waits for threads whose work is over."""
 
-
-class _Ending(Future[ShutdownReport]):
-    """The report of a shutdown; who does not wait for it any more takes it from nobody else."""
-
-    __slots__ = ()
-
-    def cancel(self) -> bool:
-        return False
-
-
-class ActorSystem(Reports):
+class ActorSystem(Stoppable):
     """A tree of actors and what runs them.
 
     Args:
@@ -93,6 +69,9 @@ class ActorSystem(Reports):
     when first needed; `async with ActorSystem() as system:` runs them on the caller's loop.
     """
 
+    _cells: tuple[type[Cell], type[Cell]] = (Cell, LoneCell)
+    """Those of supervised actors, and of those that nobody supervises."""
+
     def __init__(
         self,
         name: str | None = None,
@@ -107,40 +86,13 @@ class ActorSystem(Reports):
         policy: object = supervision
         if policy is not None and not isinstance(policy, Supervision):
             raise InvalidOption("supervision", policy, "a Supervision(...), or None")
-        super().__init__(clock or SystemClock(), flight_recorder)
-        self.name = name or f"system-{next(_names)}"
-        self.failure: BaseException | None = None
-        """Why the system shut itself down, if it did."""
-        self.sent = Tally()
-        self.timers = ThreadTimers(self.clock, f"{self.name}-timers")
-        self._born = Tally()
-        self._ended = Tally()
-        self._pool = Pool(self.name, self._inline.add)
+        super().__init__(
+            name or f"system-{next(_names)}",
+            supervision or Supervision(),
+            clock or SystemClock(),
+            flight_recorder,
+        )
         self.groups = Groups(self)
-        self._lock = threading.RLock()
-        # Invariant: the fields below change under _lock.
-        self._loop: LoopDispatcher | None = None
-        self._loop_thread: LoopThread | None = None
-        self._pinned_handled = 0
-        self._pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
-        # Invariant: as a mailbox's permit; whoever takes it begins the shutdown.
-        self._stop_permit = {0: 1}
-        self._stopped: Future[ShutdownReport] = _Ending()
-        # Invariant: not None from the beginning of the shutdown on.
-        self._stopping: Future[ShutdownReport] | None = None
-        self._began_stopping = 0.0
-        self.drains = True  # whether actors that are stopped first handle what they have
-        self._forked = False
-        self._terminated = threading.Event()
-        # Invariant: services stop after the last of the others.
-        self._user = Root("")
-        self._services = Root("/system")
-        self._user.children = self._make_children(
-            self._user, supervision or Supervision(), self._stop_services
-        )
-        self._services.children = self._make_children(
-            self._services, Supervision(intensity=10), self._wrap_up
-        )
         _all_systems.add(self)
         if watchdog is not None:
             seconds: object = watchdog
@@ -150,23 +102,7 @@ class ActorSystem(Reports):
                 or not seconds > 0
             ):
                 raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
-            Watchdog(watchdog, self._executing, self.publish, self.timers)
-
-    def _make_children(
-        self, root: Root, policy: Supervision, on_empty: Callable[[], None]
-    ) -> Children:
-        def shut_down() -> None:
-            self.shutdown()
-
-        return Children(
-            policy,
-            self.clock,
-            self.timers,
-            lambda: root.path or "/",
-            self._escalated,
-            shut_down,
-            on_empty,
-        )
+            Watchdog(watchdog, _weakly_executing(self), self.events.publish, self.timers)
 
     def __repr__(self) -> str:
         return f"<ActorSystem {self.name!r}>"
@@ -200,7 +136,8 @@ class ActorSystem(Reports):
         """
         assert self._user.children is not None
         spec = as_spec(what, args, name, kwargs)
-        if self._stopping is not None and not self._forked:
+        if self._stopping is not None:
+            self.check_process()
             raise SystemStopped(f"{self.name} is stopping or has stopped, and starts no actors")
         if spec.name == "system":
             raise NameTaken("system", "/")  # there live the services
@@ -220,7 +157,7 @@ class ActorSystem(Reports):
         """Start an actor among the given children; what `spawn` of systems and actors ends in."""
         if self._forked:
             raise ForkedSystem(self.name)
-        cell = (LoneCell if alone else Cell)(self, spec, spec.name or 0, parent)
+        cell = self._cells[alone](self, spec, spec.name or 0, parent)
         if not children.add(cell):
             raise SystemStopped(
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
@@ -254,13 +191,16 @@ class ActorSystem(Reports):
         if chosen == "loop":
             return self._loop_dispatcher()
         if chosen == "pinned":
-            pinned = Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
-            self._pinned.add(pinned)
-            return pinned
-        pool = self._pool
-        if not pool.started:
-            pool.start()
+            return self._make_pinned(cls)
+        pool: Dispatcher = self._pool
+        if not self._pool.started:
+            self._pool.start()
         return pool
+
+    def _make_pinned(self, cls: type[Actor]) -> Dispatcher:
+        pinned = Pinned(f"{self.name}-{cls.__name__}", self._count_pinned)
+        self._pinned.add(pinned)
+        return pinned
 
     def _loop_dispatcher(self) -> LoopDispatcher:
         dispatcher = self._loop
@@ -268,7 +208,7 @@ class ActorSystem(Reports):
             with self._lock:
                 if self._loop is None:
                     self._loop_thread = LoopThread(f"{self.name}-loop")
-                    self._loop = LoopDispatcher(self._loop_thread.loop)
+                    self._loop = self._loop_thread.dispatcher
                 dispatcher = self._loop
         return dispatcher
 
@@ -280,10 +220,12 @@ class ActorSystem(Reports):
 
     def find(self, path: str) -> ActorRef[Any] | None:
         """Return the living actor at a path such as "/team/writer", or None."""
+        self.check_process()
         return find_below(self._user, self._services, path)
 
     def stats(self) -> SystemStats:
         """Return the system's counters; cheap enough to poll each second."""
+        self.check_process()
         # What was handled is read before what was sent, so nothing seems handled unsent.
         dead = self._dead.value
         ended = self._ended.value
@@ -306,6 +248,7 @@ class ActorSystem(Reports):
 
     def tree(self) -> TreeNode:
         """Return what lives, from the root down."""
+        self.check_process()
         roots = (
             *(node_of(cell) for cell in living(self._user)),
             TreeNode(
@@ -347,161 +290,16 @@ class ActorSystem(Reports):
         """Count a dead actor."""
         self._ended.add()
 
-    def _escalated(self, error: BaseException) -> None:
-        self.failure = error
-        logger.opt(exception=error).critical("the actor system {!r} has failed", self.name)
-        self.events.publish(SystemFailed(self.name, error))
-        self.shutdown()
 
-    # -- stopping ----------------------------------------------------------------------------
+def _weakly_executing(system: ActorSystem) -> Callable[[], Executing]:
+    """Return a look at who executes that does not hold the system."""
+    weak = weakref.ref(system)
 
-    def shutdown(self, *, drain: bool = True) -> Future[ShutdownReport]:
-        """Stop all actors, children before parents and services last; the same future each time.
+    def look() -> Executing:
+        running = weak()
+        return () if running is None else running._executing()
 
-        Each actor first handles what it has, for as long as its `shutdown` allows; then it is
-        killed, and if its handler still does not return, abandoned and reported. It may be called
-        from anywhere, signal handlers included.
-
-        Args:
-            drain: False has each actor (services excepted) end after the message it is at; what
-                waits becomes dead letters.
-        """
-        # No lock: a signal handler may have interrupted its holder, on this very thread.
-        if not self._stop_permit.pop(0, 0):
-            return self._stopped
-        self._began_stopping = self.clock.monotonic()
-        self._stopping = self._stopped
-        self.drains = drain
-        assert self._user.children is not None
-        if self._forked:
-            self._stopped.try_set(ShutdownReport(0, (), 0.0))
-        elif self._user.children.interrupted or self.timers.interrupted:
-            # By this call, from a signal handler or a finalizer. The change has to be finished
-            # first, so the rest is done elsewhere (not by `Thread.start`, which takes a lock).
-            _thread.start_new_thread(self._stop_users, ())
-        else:
-            self._stop_users()
-        return self._stopped
-
-    def _stop_users(self) -> None:
-        assert self._user.children is not None
-        self._user.children.stop_all(drain=self.drains)
-
-    def _stop_services(self) -> None:
-        # The root's children may also close because it escalated; then this comes along.
-        self.shutdown()
-        self.drains = True  # services have yet to write down what the others did
-        assert self._services.children is not None
-        self._services.children.stop_all()
-
-    def _wrap_up(self) -> None:
-        with self._lock:
-            if self._terminated.is_set():
-                return
-            self._terminated.set()
-        self.timers.close()
-        self._pool.close()
-        if self._loop_thread is not None and self._loop is not None:
-            loop, thread = self._loop.loop, self._loop_thread
-
-            async def end(dispatcher: LoopDispatcher) -> None:
-                await dispatcher.close()
-                thread.close()
-
-            ending = self._loop
-            loop.call_soon_threadsafe(lambda: _keep(loop.create_task(end(ending))))
-        self._stopped.try_set(
-            ShutdownReport(
-                stopped=self._ended.value,
-                abandoned=tuple(path for path, _ in self._abandoned),
-                stacks=tuple(stack for _, stack in self._abandoned),
-                seconds=self.clock.monotonic() - self._began_stopping,
-            )
-        )
-
-    def _join(self, seconds: float) -> None:
-        """Wait for the threads, which have nothing left to do."""
-        self.timers.join(seconds)
-        # Those of abandoned actors may never come back.
-        limit = 0.1 if self._abandoned else seconds
-        until = time.monotonic() + limit
-        for pinned in list(self._pinned):
-            pinned.join(max(0.0, until - time.monotonic()))
-        for path in self._pool.join(limit):
-            logger.warning("a thread is left behind in the handler of {}", path)
-        if self._loop_thread is not None:
-            self._loop_thread.join(seconds)
-
-    def __enter__(self) -> Self:
-        if self._stopping is not None:
-            raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # On Ctrl-C nobody wants what is queued any more; a second one ends this wait, too.
-        drain = kind is None or issubclass(kind, Exception)
-        if _get_running_loop() is not None:
-            self.shutdown(drain=drain)
-            raise WouldBlockLoop("leaving `with ActorSystem()`", "use `async with ActorSystem()`")
-        self.shutdown(drain=drain).get()
-        self._join(JOIN_SECONDS)
-
-    async def __aenter__(self) -> Self:
-        if self._stopping is not None:
-            raise SystemStopped(f"the actor system {self.name!r} was shut down; make a new one")
-        with self._lock:
-            if self._loop is None:
-                self._loop = LoopDispatcher(asyncio.get_running_loop())
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # The shutdown goes on to its bounded end even if this task is cancelled meanwhile.
-        ending = self.shutdown(drain=kind is None or issubclass(kind, Exception))
-        cancelled: asyncio.CancelledError | None = None
-        while not ending.done():
-            try:
-                await _settled(ending)
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if self._loop is not None and self._loop_thread is None:
-            await self._loop.close()
-        self._join(0.1 if self._abandoned else JOIN_SECONDS)
-        if cancelled is not None:
-            raise cancelled
-
-    def _after_fork_in_child(self) -> None:
-        self._forked = True
-
-        def refuse(*_: Any) -> Any:
-            raise ForkedSystem(self.name)
-
-        def give_up(future: Any) -> None:
-            if isinstance(future, Future):
-                future._callbacks = None  # for the parent, whose loops and threads are not here
-                future._fail(ForkedSystem(self.name))
-
-        self._lock = threading.RLock()
-        self._pool.submit = refuse
-        if self._loop is not None:
-            self._loop.submit = refuse
-        for root in (self._user, self._services):
-            for cell in all_below(root):
-                # Whatever is sent is counted first, so this is where it gets its error; and an
-                # order, when it wants to schedule a turn that nobody was in the middle of.
-                cell.count_sent = refuse
-                cell.direct = False
-                cell.submit = refuse
-                cell.permit = {0: 1, 1: 1}
-                give_up(cell.asked)
-                for item in cell.queue:
-                    give_up(item[1] if type(item) is tuple else None)
-                for owed in () if cell.extras is None else tuple(cell.extras.owed):
-                    give_up(owed)
+    return look
 
 
 def running_systems() -> list[ActorSystem]:
@@ -509,31 +307,9 @@ def running_systems() -> list[ActorSystem]:
     return [s for s in list(_all_systems) if s._stopping is None and not s._forked]
 
 
-async def _settled(future: Future[Any]) -> None:
-    """Wait until the future has an answer, without cancelling it when the waiter is cancelled."""
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-
-    def tell(_: Future[Any]) -> None:
-        loop.call_soon_threadsafe(done.set)
-
-    future.add_done_callback(tell)
-    await done.wait()
-
-
-_kept: set[asyncio.Task[Any]] = set()
-
-
-def _keep(task: asyncio.Task[Any]) -> None:
-    """Hold a task until it is done, which the loop itself does not."""
-    _kept.add(task)
-    task.add_done_callback(_kept.discard)
-
-
 def _after_fork() -> None:
-    renew_locks()
-    for system in list(_all_systems):
-        system._after_fork_in_child()
+    inherit(list(_all_systems))
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

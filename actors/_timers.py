@@ -57,6 +57,20 @@ class Timers(Protocol):
         """Forget what is scheduled and start nothing new."""
         ...
 
+    def join(self, timeout: float | None = None) -> None:
+        """Wait, after `close`, until nothing is being called any more."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many threads are in use."""
+        ...
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether this very thread is in the middle of a change: this is a signal handler."""
+        ...
+
 
 class ThreadTimers:
     """Scheduled calls on a thread of their own."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actors._cell import Cell
 from actors._children import Children
 from actors._messages import TreeNode, shortened
 from actors._ref import ActorRef
+
+if TYPE_CHECKING:
+    from actors._cell import Cell  # of its own layer, and only looked at
 
 __all__ = ["Root", "all_below", "find_below", "living", "node_of"]
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from actors._errors import WouldDeadlock
-from actors._executing import CELL, local
+from actors._executing import CELL, Signal, local, taken_lock
 
-__all__ = ["Wait", "begin_wait", "blocking", "own_turn"]
+__all__ = ["Wait", "begin_wait", "blocking", "own_turn", "signal"]
 
 LONGEST_CIRCLE = 1000
 """Actors that are looked at; each look is taken while others go on, so it has to end."""
@@ -45,6 +45,12 @@ def blocking() -> Iterator[None]:
         yield
     finally:
         worker.after_block()
+
+
+def signal() -> Signal:
+    """Return what this thread can wait for until another releases it."""
+    worker = local.worker
+    return taken_lock() if worker is None else worker.signal()
 
 
 def own_turn() -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +18,8 @@ LOOKS = 4
 """How often it looks within its limit; so a report is late by a quarter of it at most."""
 
 _ENGINE = tuple(
-    str(Path(__file__).parent / part) for part in ("_cell", "_dispatch", "_future.py", "_ref.py")
+    __file__.removesuffix("_watchdog.py") + part
+    for part in ("_answer.py", "_cell", "_dispatch", "_future.py", "_ref.py")
 )
 
 Executing = Iterable[tuple[Any, Callable[[], list[FrameType]]]]

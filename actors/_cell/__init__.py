@@ -18,6 +18,6 @@ _lone     the actor without a supervisor, as pykka's are: the class `LoneCell`
 from actors._cell._life import bind_defaults
 from actors._cell._lone import LoneCell
 from actors._cell._state import renew_locks
-from actors._cell._turns import THROUGHPUT, Cell
+from actors._cell._turns import Cell
 
-__all__ = ["THROUGHPUT", "Cell", "LoneCell", "bind_defaults", "renew_locks"]
+__all__ = ["Cell", "LoneCell", "bind_defaults", "renew_locks"]

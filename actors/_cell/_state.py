@@ -17,9 +17,10 @@ from typing import Any, Final, Protocol, cast
 from loguru import logger
 from pykka.messages import _ActorStop
 
+from actors._answer import renew_answer_lock
 from actors._children import Children
 from actors._errors import CallboardError, UnexpectedCoroutine
-from actors._future import Future, renew_future_lock
+from actors._future import Future
 from actors._lifecycle import State
 from actors._mailbox import Mailbox, renew_mailbox_locks
 from actors._messages import DeadLetter, DeadLetterKind
@@ -69,7 +70,7 @@ def renew_locks() -> None:
     """Have locks that nobody holds, in a process that was forked with some that are held."""
     LOCKS.late = threading.RLock()
     renew_mailbox_locks()
-    renew_future_lock()
+    renew_answer_lock()
 
 
 Step = Coroutine[Any, Any, None] | None

@@ -11,25 +11,22 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from queue import Empty, SimpleQueue
 from types import CoroutineType, coroutine
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
+from actors._answer import annotate
 from actors._cell._kill import Killable
 from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
 from actors._context import context_to_carry, enter
 from actors._errors import ActorDeadError, DeadlineExceeded
-from actors._future import Future, annotate
-from actors._mailbox import HIGH_WATER
+from actors._future import Future
+from actors._mailbox import HIGH_WATER, THROUGHPUT
 from actors._messages import DeadLetterKind, MailboxHigh
 from actors._ref import SPECIAL, StopOrder
 
-__all__ = ["THROUGHPUT", "Cell"]
-
-THROUGHPUT: Final = 64
-"""User messages in one turn. Pekko has 5 and protoactor-go 300; measured here, a turn's cost is
-lost in the noise from about 30 on, and the longest wait behind busy neighbours grows with it."""
+__all__ = ["Cell"]
 
 _PROXIED = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
 
@@ -45,6 +42,9 @@ class Runner(Protocol):
 
     placed: bool
     """Whether it goes on with the next turn."""
+
+    throughput: int
+    """User messages in one turn, at most."""
 
     context: Context
     """The one it takes turns in; what handlers leave there must not be found by others."""
@@ -62,6 +62,9 @@ class Driver(Protocol):
     context: Context
     """Its own, in which there is nothing but the actor that is executing."""
 
+    throughput: int
+    """User messages in one turn, at most."""
+
     def next(self, cell: Any, handled: int, /) -> Any:
         """Note the end of a turn of `cell`; return whose turn is next, or None to stop."""
 
@@ -72,6 +75,7 @@ class _Alone:
     __slots__ = ("cell", "context", "handled")
 
     placed = False
+    throughput = THROUGHPUT
     take: Callable[[], Any] = SimpleQueue[Any]().get_nowait
 
     def __init__(self) -> None:
@@ -130,8 +134,9 @@ class Cell(Killable):
         # Invariant: empty after a request and after a turn, or the runner gets a new one. A context
         # for each told message that brings none would cost a tenth of it, to look a fortieth.
         context = runner.context
+        throughput = runner.throughput
         while True:
-            left = THROUGHPUT
+            left = throughput
             unhandled = 0
             queue = cell.queue
             while True:
@@ -173,7 +178,7 @@ class Cell(Killable):
                         complete(cell._fail(error))
                 if cell.pulse is pulse:
                     break  # nothing but messages came, so there is nothing to look at
-            runner.handled += THROUGHPUT - left - unhandled
+            runner.handled += throughput - left - unhandled
             # What _end_turn does, in line for those that are in a hurry.
             cell.item = IDLE
             if cell.direct:
@@ -196,8 +201,9 @@ class Cell(Killable):
         """Take a turn on the event loop, and then those of the actors that the driver has ready."""
         cell: Any = self
         context = driver.context
+        throughput = driver.throughput
         while True:
-            left = THROUGHPUT
+            left = throughput
             unhandled = 0
             queue = cell.queue
             while True:
@@ -241,7 +247,7 @@ class Cell(Killable):
                             await step
                 if cell.pulse is pulse:
                     break
-            handled = THROUGHPUT - left - unhandled
+            handled = throughput - left - unhandled
             cell.item = IDLE
             if cell.direct:
                 cell.permit[0] = 1

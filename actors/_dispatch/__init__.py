@@ -1,6 +1,6 @@
 """Who runs the turns: the thread pool, an event loop, a pinned thread.
 
-Layer 5, below `_system` and beside `_cell`: a dispatcher sees a mailbox that can take a turn
+Layer 6, below `_system` and beside `_cell`: a dispatcher sees a mailbox that can take a turn
 (`run` or `run_async`) and knows nothing of what happens in it. The modules do not import each
 other.
 """

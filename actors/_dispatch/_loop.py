@@ -27,6 +27,7 @@ from typing import Any
 from loguru import logger
 
 from actors._executing import CELL, frames_from
+from actors._mailbox import THROUGHPUT
 
 __all__ = ["LoopDispatcher", "LoopThread"]
 
@@ -83,6 +84,8 @@ class _Driver:
         # would begin this one before it is made.
         self.task = asyncio.Task(self._drive(), loop=dispatcher.loop, context=self.context)
         self.cancelling = self.task.cancelling
+
+    throughput = THROUGHPUT
 
     def ended(self, _: object) -> None:
         """Hear that its task is over."""
@@ -370,14 +373,21 @@ class LoopDispatcher:
         driver.left = TURNS_PER_STEP
         driver.until = future
         asyncio._leave_task(loop, task)
+        try:
+            self._step(driver)
+        finally:
+            asyncio._enter_task(loop, task)
+            self._lenders.pop()
+            driver.until = None
+
+    def _step(self, driver: _Driver) -> None:
+        """Take turns as a parked driver, which the caller has taken from the spare ones."""
+        loop = self.loop
         asyncio._enter_task(loop, driver.task)
         try:
             suspended = driver.context.run(driver.step)
         finally:
             asyncio._leave_task(loop, driver.task)
-            asyncio._enter_task(loop, task)
-            self._lenders.pop()
-            driver.until = None
         parked = driver.parked
         if parked is None or parked.done():
             return  # a handler cancelled the task it ran in: the driver is on its way
@@ -453,6 +463,11 @@ class LoopDispatcher:
 
     # -- the end -----------------------------------------------------------------------------
 
+    def abandon(self) -> None:
+        """Let nobody miss the drivers, which go on in the process that this one was forked from."""
+        for driver in self._drivers:
+            driver.task._log_destroy_pending = False  # type: ignore[attr-defined]  # as gather does
+
     async def close(self) -> None:
         """Let all drivers end; handlers that are still suspended are cancelled."""
         self._closed = True
@@ -476,6 +491,9 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        # Held by the thread, or a system that is forgotten would be collected with its drivers,
+        # and they be closed as what nobody can ever wake.
+        self.dispatcher = LoopDispatcher(self.loop)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

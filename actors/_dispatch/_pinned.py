@@ -11,7 +11,7 @@ from typing import Any
 
 from loguru import logger
 
-from actors._executing import frames_from, local
+from actors._executing import frames_from, local, taken_lock
 
 __all__ = ["Pinned"]
 
@@ -22,6 +22,7 @@ class Pinned:
     inline = False
     awaits = False
     pool = None
+    signal = staticmethod(taken_lock)
 
     def __init__(self, name: str, handled: Callable[[int], None]) -> None:
         self._name = name

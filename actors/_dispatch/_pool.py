@@ -22,7 +22,8 @@ from typing import Any
 from loguru import logger
 
 from actors._context import enter
-from actors._executing import frames_from, local
+from actors._executing import frames_from, local, taken_lock
+from actors._mailbox import THROUGHPUT
 
 __all__ = ["Pool"]
 
@@ -88,6 +89,9 @@ class _Worker:
         self.wake.acquire()
         if pool is None:
             _guests.add(self)
+
+    throughput = THROUGHPUT
+    signal = staticmethod(taken_lock)
 
     def frames(self) -> list[FrameType]:
         """Return the stack of its thread, the outermost frame first."""
@@ -284,6 +288,7 @@ class Pool:
             except BaseException as error:  # noqa: BLE001 - a bug must not stop all actors
                 logger.exception("the runtime failed in a turn of {}", me.cell)
                 me.cell.wreck(error)
+            cell = None  # or a thread that waits for work would keep a dead actor
         return True
 
     def _wait_for_work(self, me: _Worker) -> Any:

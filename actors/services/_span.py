@@ -6,8 +6,6 @@ handed over when it ends; encoding and writing happen elsewhere.
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Callable, Sequence
 from contextvars import Token
 from types import TracebackType
@@ -17,16 +15,13 @@ import msgspec
 
 from actors._clock import Clock
 from actors._context import RUN, RunContext, current
+from actors._ids import RANDOM
 
 __all__ = ["Span", "SpanEvent", "Status", "encode_span"]
 
 Status = Literal["unset", "ok", "error"]
 
-# Ids need not be secret, and the operating system's randomness costs ten times as much.
-_random = random.Random()  # noqa: S311
-_bits = _random.getrandbits
-# Or a child process would give the ids its parent gives.
-os.register_at_fork(after_in_child=_random.seed)
+_bits = RANDOM.getrandbits
 
 
 class SpanEvent(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ given.
 from __future__ import annotations
 
 import contextlib
-import uuid
 from contextvars import Token
 from decimal import Decimal
 from typing import Any
@@ -16,6 +15,7 @@ from actors._context import RUN, RunContext, current
 from actors._deadline import Deadline
 from actors._default import default_system
 from actors._errors import CallboardError, InvalidOption
+from actors._ids import RANDOM
 from actors._system import ActorSystem
 from actors.services._money import Money, nano_dollars
 from actors.services.budget import Acquisition, Budget, BudgetPool, Lease
@@ -118,7 +118,7 @@ class RunScope:
         if self._deadline is not None:
             changes["deadline"] = self._due(self._deadline)
         if outer is None:
-            changes.setdefault("run_id", uuid.uuid4().hex)
+            changes.setdefault("run_id", f"{RANDOM.getrandbits(128):032x}")
             context = RunContext(**changes)
         else:
             context = outer.child(**changes) if changes else outer

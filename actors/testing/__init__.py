@@ -1,9 +1,10 @@
-"""The test kit: actors to look with, doubles of models, snapshots of runs.
+"""The test kit: simulation, probes, doubles of models, snapshots of runs.
 
 It stands above everything else in `actors`, and is a pytest plugin (`actors.testing.plugin`).
 
 ```
-_failures, _ci                  what tests fail with; whether this is CI
+_errors, _ci                    what tests fail with; whether this is CI
+_simulation and what it imports whole systems in one thread, on virtual time, in a seed's order
 _waiter                         how a test waits: the seam for simulated time
 _probe                          TestProbe
 _calls                          what the doubles of models share
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
     from actors.testing._capture import RunCapture, capture_run
     from actors.testing._captured import CapturedRun, SpanRecord, read_run
     from actors.testing._difference import Change, Difference, compare
-    from actors.testing._failures import (
+    from actors.testing._errors import (
         CassetteError,
         ExpectationFailed,
+        InvariantViolated,
         NoRecording,
         RealModelBlocked,
+        RealWorld,
         RunUnreadable,
+        SimulationDeadlock,
+        SimulationError,
         UnexpectedCall,
         UnusedReplies,
     )
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from actors.testing._probe import TestProbe
     from actors.testing._recorded import RecordedModel
     from actors.testing._scripted import ScriptedModel, ScriptedReply
+    from actors.testing._simulation import Simulation
     from actors.testing._snapshot import RunSnapshot
     from actors.testing._waiter import Waiter
 
@@ -54,9 +60,11 @@ __all__ = [
     "ExpectationFailed",
     "Fault",
     "FaultyModel",
+    "InvariantViolated",
     "ModelCall",
     "NoRecording",
     "RealModelBlocked",
+    "RealWorld",
     "RecordedModel",
     "Ruling",
     "RunCapture",
@@ -64,6 +72,9 @@ __all__ = [
     "RunUnreadable",
     "ScriptedModel",
     "ScriptedReply",
+    "Simulation",
+    "SimulationDeadlock",
+    "SimulationError",
     "SpanRecord",
     "Spend",
     "Step",
@@ -82,28 +93,33 @@ _LAZY = {
     "BlockedCalls": "_guard",
     "CanonicalRun": "_form",
     "CapturedRun": "_captured",
-    "CassetteError": "_failures",
+    "CassetteError": "_errors",
     "Change": "_difference",
     "Difference": "_difference",
-    "ExpectationFailed": "_failures",
+    "ExpectationFailed": "_errors",
     "Fault": "_faulty",
     "FaultyModel": "_faulty",
+    "InvariantViolated": "_errors",
     "ModelCall": "_calls",
-    "NoRecording": "_failures",
-    "RealModelBlocked": "_failures",
+    "NoRecording": "_errors",
+    "RealModelBlocked": "_errors",
+    "RealWorld": "_errors",
     "RecordedModel": "_recorded",
     "Ruling": "_form",
     "RunCapture": "_capture",
     "RunSnapshot": "_snapshot",
-    "RunUnreadable": "_failures",
+    "RunUnreadable": "_errors",
     "ScriptedModel": "_scripted",
     "ScriptedReply": "_scripted",
+    "Simulation": "_simulation",
+    "SimulationDeadlock": "_errors",
+    "SimulationError": "_errors",
     "SpanRecord": "_captured",
     "Spend": "_form",
     "Step": "_form",
     "TestProbe": "_probe",
-    "UnexpectedCall": "_failures",
-    "UnusedReplies": "_failures",
+    "UnexpectedCall": "_errors",
+    "UnusedReplies": "_errors",
     "Waiter": "_waiter",
     "block_real_models": "_guard",
     "canonical": "_canonical",

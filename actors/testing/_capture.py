@@ -17,7 +17,7 @@ from actors.services.decisions import DecisionLog
 from actors.services.run import RunScope, run
 from actors.services.tracing import Span, Tracer
 from actors.testing._captured import CapturedRun, assemble, read_run
-from actors.testing._failures import RunUnreadable
+from actors.testing._errors import RunUnreadable
 from actors.testing._waiter import wait, wait_on_loop
 
 __all__ = ["RunCapture", "capture_run"]

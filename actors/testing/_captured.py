@@ -13,7 +13,7 @@ from actors._errors import LogCorrupt
 from actors.agents._worker import to_text
 from actors.services import _genai
 from actors.services._decision_file import Decision, parse, rotated
-from actors.testing._failures import RunUnreadable
+from actors.testing._errors import RunUnreadable
 
 __all__ = ["CapturedRun", "SpanRecord", "assemble", "describe", "read_run"]
 

@@ -31,7 +31,7 @@ from actors._errors import (
     UnusableReply,
 )
 from actors.agents._types import Message, Reply
-from actors.testing._failures import CassetteError
+from actors.testing._errors import CassetteError
 
 __all__ = ["Cassette", "RecordedError", "Recording", "Request", "redactor", "to_error", "to_record"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from actors.agents._gate import guarded
 from actors.agents._seat import calling_agent
-from actors.testing._failures import RealModelBlocked
+from actors.testing._errors import RealModelBlocked
 
 __all__ = ["BlockedCalls", "block_real_models"]
 

@@ -19,7 +19,7 @@ from actors._future import Future
 from actors._messages import Terminated
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec
-from actors.testing._failures import ExpectationFailed
+from actors.testing._errors import ExpectationFailed
 from actors.testing._waiter import wait, wait_on_loop
 
 __all__ = ["PATIENCE", "QUIET", "AsyncExpectations", "TestProbe"]

@@ -27,7 +27,7 @@ from actors.testing._cassette import (
     to_record,
 )
 from actors.testing._ci import in_ci
-from actors.testing._failures import NoRecording
+from actors.testing._errors import NoRecording
 
 __all__ = ["Mode", "RecordedModel"]
 

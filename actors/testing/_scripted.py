@@ -29,7 +29,7 @@ from actors.testing._calls import (
     show_answer,
     show_question,
 )
-from actors.testing._failures import UnexpectedCall, UnusedReplies
+from actors.testing._errors import UnexpectedCall, UnusedReplies
 
 __all__ = ["Matcher", "ScriptedModel", "ScriptedReply"]
 

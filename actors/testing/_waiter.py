@@ -41,7 +41,7 @@ class _Blocking:
 
     def wait(self, future: Future[T], timeout: float | None, *, instead: str) -> T:
         # Also if it is done: whether a test works must not depend on who was quicker.
-        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the quick form, as in Future
+        if asyncio._get_running_loop() is not None:
             raise WouldBlockLoop("this", instead)
         return future.get(timeout=timeout)
 

@@ -324,13 +324,14 @@ def test_a_loop_closed_under_its_system_answers_instead_of_hanging():
     async def forget_to_leave():
         system = ActorSystem()
         await system.__aenter__()
-        return system, system.spawn(CallOnLoop)
+        return system, system.spawn(ChildSpec(CallOnLoop, shutdown="brutal_kill"))
 
-    _, ref = asyncio.run(forget_to_leave())
+    system, ref = asyncio.run(forget_to_leave())
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         ref.ask(running_loop, timeout=0.05)
     assert time.monotonic() - started < 10
+    assert system.shutdown().get(timeout=20).abandoned == ("/callonloop-1",)
 
 
 @pytest.mark.parametrize("steps", range(5))

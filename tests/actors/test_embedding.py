@@ -47,14 +47,20 @@ def served(app, loop="asyncio"):
     """Serve an ASGI application on a free port, in a thread with a loop of its own; yield its URL."""
     uvicorn = pytest.importorskip("uvicorn")
     listening = socket.create_server(("127.0.0.1", 0))
+    ready = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            ready.set()
+
     config = uvicorn.Config(app, loop=loop, lifespan="on", log_config=None, ws="none")
-    server = uvicorn.Server(config)
+    server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.005)
+        assert ready.wait(20), "the server did not start"
+        assert server.started
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
@@ -140,6 +146,10 @@ def test_probes_see_a_shutdown_before_the_end(shop):
         assert answers[0].text == "Hello at last, ada!", "what it had taken on it finished"
 
 
+HANDLING, BETWEEN_HARMS, BETWEEN_PROBES = 0.002, 0.003, 0.01
+"""The load, in seconds: what a handler takes, and how often actors are harmed and probes come."""
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_under_load_every_request_is_answered_while_the_actors_crash_all_the_while(shop, loop):
     """Some 600 requests of 24 clients, to an actor that asks one that asks one on the thread pool."""
@@ -161,7 +171,7 @@ def test_under_load_every_request_is_answered_while_the_actors_crash_all_the_whi
         async def on_receive(self, name):
             if name == "crash":
                 raise ArithmeticError("crashed on purpose")
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(HANDLING)
             return f"Hello, {await self.thinker.request(name)}!"
 
     shop.Greeter = Greets
@@ -170,7 +180,7 @@ def test_under_load_every_request_is_answered_while_the_actors_crash_all_the_whi
     def cause_chaos():
         dice = random.Random(7)
         harm = 0
-        while not over.wait(0.003):
+        while not over.wait(BETWEEN_HARMS):
             system = shop.app.state.system
             greeter = system.tree().children[0]
             victim = system.find(dice.choice([greeter, *greeter.children]).path)
@@ -192,7 +202,7 @@ def test_under_load_every_request_is_answered_while_the_actors_crash_all_the_whi
     async def probe(client, lives):
         while not over.is_set():
             lives.append((await client.get("/healthz")).status_code)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(BETWEEN_PROBES)
 
     async def load(url):
         answers, seconds, lives = [], [], []

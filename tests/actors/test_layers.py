@@ -192,14 +192,14 @@ def test_the_tree_in_the_docstring_of_the_errors_is_the_real_one():
     assert drawn == set(_errors.__all__)
 
 
-def fresh(code):
+def fresh(code, **env):
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
+        env={**os.environ, "PYTHONPATH": str(ROOT.parent), **env},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -230,14 +230,14 @@ def test_importing_the_package_imports_no_extra():
 
 
 @pytest.mark.slow
-def test_importing_the_package_takes_less_than_150_milliseconds():
-    code = "import time; t = time.perf_counter(); import actors; print(time.perf_counter() - t)"
-    best = 1.0
-    for _ in range(12):
-        best = min(best, float(fresh(code)))
-        if best < 0.150:
-            break
-    assert best < 0.150
+def test_importing_the_package_takes_less_than_150_milliseconds(tmp_path):
+    # Of the processor's time, or it would be measured what else the machine does; and with the
+    # compiled modules that are there after the first import.
+    code = "import time as t; t0 = t.process_time(); import actors; print(t.process_time() - t0)"
+    kept = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    fresh(code, **kept)
+    assert list(tmp_path.rglob("_system.*.pyc"))
+    assert any(float(fresh(code, **kept)) < 0.150 for _ in range(12))
 
 
 @pytest.mark.slow

@@ -243,29 +243,23 @@ def test_a_cancelled_request_that_waits_is_not_run(system, gated, settled):
 
 
 class Sleeper(Actor):
-    def __init__(self, log):
-        self.log = log
+    def __init__(self, notes):
+        self.notes = notes
 
     async def on_receive(self, message):
         if message != "sleep":
-            return self.log[:]
-        self.log.append("entered")
+            return self.notes[:]
+        self.notes.append("entered")
         try:
             await asyncio.Event().wait()
         finally:
-            self.log.append("finally")
+            self.notes.append("finally")
 
 
-async def entered(log):
-    while "entered" not in log:  # noqa: ASYNC110 - the log is a plain list
-        await asyncio.sleep(0)
-
-
-async def test_cancelling_a_request_cancels_the_async_handler_and_not_the_actor(system):
-    log = []
-    ref = system.spawn(Sleeper, log)
+async def test_cancelling_a_request_cancels_the_async_handler_and_not_the_actor(system, notes):
+    ref = system.spawn(Sleeper, notes)
     future = ref.request("sleep")
-    await entered(log)
+    await asyncio.to_thread(notes.wait_for, "entered")
     assert future.cancel()
     assert await ref.request("log") == ["entered", "finally"]
     with pytest.raises(RequestCancelled):
@@ -273,31 +267,30 @@ async def test_cancelling_a_request_cancels_the_async_handler_and_not_the_actor(
     assert system.tree().children[0].restarts == 0
 
 
-async def test_the_deadline_of_a_request_cancels_the_async_handler(system):
-    log = []
-    ref = system.spawn(Sleeper, log)
+async def test_the_deadline_of_a_request_cancels_the_async_handler(system, notes):
+    ref = system.spawn(Sleeper, notes)
+    await ref.request("log")  # so that it is entered long before the deadline
     with pytest.raises(DeadlineExceeded):
-        await ref.request("sleep", timeout=0.01)
+        await ref.request("sleep", timeout=0.1)
     assert await ref.request("log") == ["entered", "finally"]
 
 
-async def test_cancelling_the_task_that_awaits_a_request_cancels_the_handler():
+async def test_cancelling_the_task_that_awaits_a_request_cancels_the_handler(notes):
     async with ActorSystem() as system:
-        log = []
-        ref = system.spawn(Sleeper, log)
+        ref = system.spawn(Sleeper, notes)
 
         async def read():
             await ref.request("sleep")
 
         task = asyncio.create_task(read())
-        await entered(log)
+        await asyncio.to_thread(notes.wait_for, "entered")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await ref.request("log") == ["entered", "finally"]
 
 
-async def test_a_cancelled_request_does_not_make_the_next_handler_look_cancelled():
+async def test_a_cancelled_request_does_not_make_the_next_handler_look_cancelled(notes):
     class Grouped(Sleeper):
         async def on_receive(self, message):
             if message == "sleep":
@@ -316,10 +309,9 @@ async def test_a_cancelled_request_does_not_make_the_next_handler_look_cancelled
             return looks_cancelled
 
     async with ActorSystem() as system:
-        log = []
-        ref = system.spawn(Grouped, log)
+        ref = system.spawn(Grouped, notes)
         future = ref.request("sleep")
-        await entered(log)
+        await asyncio.to_thread(notes.wait_for, "entered")
         after = ref.request("group")  # in the same turn
         future.cancel()
         assert await after == 0

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 
 import pytest
 from loguru import logger
@@ -35,6 +37,11 @@ class Call(Actor):
     """Calls what it is sent, with itself."""
 
     def on_receive(self, message):
+        return message(self)
+
+
+class CallOnLoop(Actor):
+    async def on_receive(self, message):
         return message(self)
 
 
@@ -453,6 +460,40 @@ def test_no_thread_is_left_behind():
     assert not [t for t in left if t.is_alive()]
 
 
+def threads_of(name):
+    return [t for t in threading.enumerate() if t.name.startswith(name)]
+
+
+@pytest.mark.parametrize("kind", [Call, CallOnLoop])
+@pytest.mark.parametrize("watchdog", [None, 30])
+def test_a_system_that_is_forgotten_without_actors_warns_and_its_threads_end(
+    kind, watchdog, eventually
+):
+    def forget():
+        system = ActorSystem("forgotten", watchdog=watchdog)
+        ref = system.spawn(kind)
+        assert ref.ask(lambda me: me.system) is system
+        ref.stop()
+        assert threads_of("forgotten")
+        return weakref.ref(system)
+
+    def gone():
+        gc.collect()
+        return system() is None
+
+    with pytest.warns(ResourceWarning, match="'forgotten'> was forgotten.* in a `with` block"):  # noqa: PT031
+        system = forget()
+        eventually(gone)
+    eventually(lambda: not threads_of("forgotten"))
+
+
+def test_a_system_that_is_forgotten_before_it_has_threads_warns_of_nothing(recwarn):
+    system = weakref.ref(ActorSystem("forgotten"))
+    gc.collect()
+    assert system() is None
+    assert not recwarn
+
+
 def test_systems_side_by_side_share_nothing():
     with ActorSystem() as one, ActorSystem() as two:
         mine, yours = one.spawn(Call, name="same"), two.spawn(Call, name="same")
@@ -510,6 +551,36 @@ def test_an_interpreter_exits_although_a_system_was_never_left():
         system.timers.call_later(1000, print)
     """)
     assert (done.returncode, done.stdout) == (0, "hello None\n"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["Idle", "Suspended", "Ticks"])
+def test_a_system_that_is_forgotten_goes_on_while_an_actor_lives_and_is_stopped_at_exit(kind):
+    done = interpreter(f"""
+        import asyncio, gc, threading, weakref
+        from actors import *
+        class Idle(Actor):
+            def on_stop(self): print("stopped", flush=True)
+        class Suspended(Idle):
+            async def on_receive(self, message): await asyncio.Event().wait()
+            def on_failure(self, *_): print("stopped", flush=True)
+        class Ticks(Idle):
+            def on_start(self): self.timers.start("tick", "tick", after=0.001, every=True)
+            def on_receive(self, message):
+                if gate.is_set(): ticked.set()
+        def forget():
+            system = ActorSystem()
+            kill = {kind} is Suspended
+            system.spawn(ChildSpec({kind}, shutdown="brutal_kill" if kill else 20)).tell("begin")
+            return weakref.ref(system)
+        gate, ticked = threading.Event(), threading.Event()
+        system = forget()
+        for _ in range(3): gc.collect()
+        gate.set()
+        if {kind} is Ticks: ticked.wait()
+        print(system() is not None, system().health().live)
+    """)
+    assert (done.returncode, done.stdout) == (0, "True True\nstopped\n"), done.stderr
 
 
 @pytest.mark.slow
@@ -647,7 +718,7 @@ def test_a_forked_process_waits_for_no_answer_of_its_parents_actors_and_can_watc
         class Suspended(Actor):
             async def on_receive(self, message):
                 entered.set()
-                while not gate.is_set(): await asyncio.sleep(0.01)
+                await asyncio.to_thread(gate.wait)
         class Owes(Actor):
             def on_receive(self, message):
                 self.reply = self.reply_later()
@@ -684,6 +755,155 @@ def test_a_forked_process_waits_for_no_answer_of_its_parents_actors_and_can_watc
         "parent [None, None, None, None, None]\n"
     ), done.stderr
     assert done.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_in_a_forked_process_whatever_is_asked_of_the_parents_system_is_refused_each_time():
+    done = interpreter("""
+        import multiprocessing, threading, warnings
+        from actors import *
+        warnings.simplefilter("ignore")
+        class Loops(Actor):
+            async def on_receive(self, message): return message
+        class Gated(Actor):
+            def on_receive(self, message):
+                entered.set()
+                gate.wait()
+        entered, gate = threading.Event(), threading.Event()
+        def of_system():
+            return {
+                "spawn": lambda: system.spawn(Actor), "enter": system.__enter__,
+                "stats": system.stats, "tree": system.tree, "find": lambda: system.find("/gated"),
+                "events": lambda: system.events.subscribe(print),
+                "groups": lambda: system.groups.members("all")}
+        def of_reference(ref):
+            return {
+                "tell": lambda: ref.tell(1), "ask": lambda: ref.ask(1),
+                "ask for a while": lambda: ref.ask(1, timeout=20),
+                "request": lambda: ref.request(1), "stop": ref.stop,
+                "stop later": lambda: ref.stop(block=False),
+                "stop without draining": lambda: ref.stop(block=False, drain=False),
+                "kill": ref.kill, "proxy": ref.proxy, "wait": lambda: ref.actor_stopped.wait()}
+        def check():
+            pending = {f"pending {n}": lambda f=f: f.get(timeout=20) for n, f in enumerate(futures)}
+            for tries in (of_system(), *map(of_reference, refs), pending):
+                for what, attempt in (*tries.items(), *tries.items()):
+                    try: print(what, "gave", attempt(), flush=True)
+                    except ForkedSystem as error: assert "start a new ActorSystem" in str(error)
+            assert not any(ref.is_alive() for ref in refs)
+            print("done", flush=True)
+        with ActorSystem("parent") as system:
+            full = ChildSpec(Gated, name="gated", mailbox=Bounded(1, overflow="block"))
+            refs = [system.spawn(full), system.spawn(Actor), system.spawn(Loops),
+                    system.spawn(ChildSpec(Actor, dispatcher="pinned")), Actor.start()]
+            for ref in refs[1:]: ref.ask("warm up")
+            futures = [refs[0].request("handled")]
+            entered.wait()
+            futures += [refs[0].request("waiting"), refs[0].request("waiting for room"),
+                        refs[0].stop(block=False)]
+            child = multiprocessing.get_context("fork").Process(target=check)
+            child.start()
+            child.join(60)
+            gate.set()
+            print(child.exitcode, [futures[n].get(timeout=20) for n in (0, 1, 3)])
+    """)
+    assert done.stdout == "done\n0 [None, None, True]\n", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("state", ["running", "stopping"])
+def test_a_forked_process_may_leave_and_shut_down_its_parents_system_without_effect(state):
+    done = interpreter(f"""
+        import asyncio, os, sys, threading, warnings
+        from actors import *
+        warnings.simplefilter("ignore")
+        class Loops(Actor):
+            async def on_receive(self, message): return message
+            def on_stop(self): print("stopped in", "parent" if os.getpid() == parent else "child")
+        class Gated(Actor):
+            def on_receive(self, message):
+                entered.set()
+                gate.wait()
+        async def child(system):
+            assert not system.shutdown().get(timeout=20).stopped
+            await system.__aexit__(None, None, None)
+        parent = os.getpid()
+        entered, gate = threading.Event(), threading.Event()
+        with ActorSystem("parent") as system:
+            with ActorSystem("gated") as gated:
+                ref = system.spawn(Loops)
+                ref.ask("warm up")
+                if {state == "stopping"}:
+                    gated.spawn(Gated).tell("in")
+                    entered.wait()
+                    gated.shutdown()
+                pid = os.fork()
+                if not pid:
+                    assert not gated.shutdown().get(timeout=20).stopped
+                    sys.exit(3)  # through both `with` blocks
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+                gate.set()
+            print(ref.ask("still here"))
+            pid = os.fork()
+            if not pid:
+                asyncio.run(child(system))
+                os._exit(4)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
+            print(ref.ask("and still"))
+    """)
+    assert done.stdout == "still here\nand still\nstopped in parent\n", done.stdout + done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_a_default_system_and_a_registry_of_its_own():
+    done = interpreter("""
+        import os, pykka, warnings
+        from actors import *
+        warnings.simplefilter("ignore")
+        class Tells(Actor):
+            def on_receive(self, message): return os.getpid()
+        parents, system = Tells.start(), default_system()
+        assert parents.ask("who") == os.getpid()
+        pid = os.fork()
+        if not pid:
+            assert default_system() is not system
+            own = Tells.start()
+            assert pykka.ActorRegistry.get_all() == [own]
+            print(own.ask("who") == os.getpid(), pykka.ActorRegistry.stop_all(), flush=True)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert default_system() is system and pykka.ActorRegistry.get_all() == [parents]
+        print(parents.ask("who") == os.getpid())
+    """)
+    assert done.stdout == "True [True]\nTrue\n", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_in_a_handler_handles_nothing_of_what_waits_for_its_parent():
+    done = interpreter("""
+        import os, threading, warnings
+        from actors import *
+        warnings.simplefilter("ignore")
+        class Forks(Actor):
+            def on_receive(self, message):
+                if message != "fork": return print(message, os.getpid() == parent, flush=True)
+                gate.wait()
+                pids.append(os.fork())
+        parent, pids, gate = os.getpid(), [], threading.Event()
+        with ActorSystem("parent") as system:
+            ref, other = system.spawn(Forks), system.spawn(Forks)
+            for target, message in ((ref, "fork"), (ref, "mine"), (other, "another's")):
+                target.tell(message)
+            gate.set()
+            system.shutdown().get(timeout=20)
+            os.waitpid(pids[0], 0)
+    """)
+    assert sorted(done.stdout.splitlines()) == ["another's True", "mine True"], done.stderr
 
 
 def test_a_dead_actor_of_a_stopped_system_says_so():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors import CallboardError, ModelError, testing
-from actors.testing import _failures
+from actors.testing import _errors
 
 
 def test_the_facade_lists_exactly_what_it_offers():
@@ -25,9 +25,9 @@ def test_the_facade_lists_exactly_what_it_offers():
 def test_no_error_of_the_kit_can_be_taken_for_a_failure_of_a_model():
     errors = [
         error
-        for error in vars(_failures).values()
-        if isinstance(error, type) and error.__module__ == _failures.__name__
+        for error in vars(_errors).values()
+        if isinstance(error, type) and error.__module__ == _errors.__name__
     ]
-    assert len(errors) == 7
+    assert len(errors) == 11
     assert all(issubclass(error, CallboardError) for error in errors)
     assert not any(issubclass(error, ModelError) for error in errors)

@@ -1,4 +1,4 @@
-"""What tests of teams fail with, in one tree.
+"""What tests fail with, in one tree.
 
 ```
 CallboardError
@@ -8,7 +8,11 @@ CallboardError
 ├── NoRecording (LookupError)            a cassette does not have this call
 ├── CassetteError                        the file of a cassette cannot be read
 ├── RealModelBlocked (AssertionError)    a real model was called where that is not allowed
-└── RunUnreadable (ValueError)           the files of a run cannot be read
+├── RunUnreadable (ValueError)           the files of a run cannot be read
+└── SimulationError (AssertionError)     something happened in a simulation that must not
+    ├── SimulationDeadlock               nothing can happen any more, and somebody waits
+    ├── InvariantViolated                what has to hold at all times did not
+    └── RealWorld                        code wanted to sleep, start a thread or do I/O in earnest
 ```
 
 None of them is a `ModelError`, so that no retry, fallback or circuit breaker takes a mistake of
@@ -25,9 +29,13 @@ from actors._errors import CallboardError
 __all__ = [
     "CassetteError",
     "ExpectationFailed",
+    "InvariantViolated",
     "NoRecording",
     "RealModelBlocked",
+    "RealWorld",
     "RunUnreadable",
+    "SimulationDeadlock",
+    "SimulationError",
     "UnexpectedCall",
     "UnusedReplies",
     "indented",
@@ -181,3 +189,19 @@ class RealModelBlocked(CallboardError, AssertionError):
 
 class RunUnreadable(CallboardError, ValueError):
     """A run's decisions, trace or result cannot be read."""
+
+
+class SimulationError(CallboardError, AssertionError):
+    """Something happened in a simulation that must not: the test fails."""
+
+
+class SimulationDeadlock(SimulationError):
+    """Nothing can happen any more, and somebody waits; the text says who for whom."""
+
+
+class InvariantViolated(SimulationError):
+    """What has to hold at all times did not, or what had to come about did not in time."""
+
+
+class RealWorld(SimulationError):
+    """Code in a simulation wanted to sleep, start a thread or do I/O in earnest."""

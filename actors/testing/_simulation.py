@@ -1,0 +1,358 @@
+"""A whole system of actors in one thread, on virtual time, in the order that a seed chooses."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from actors import _default
+from actors._clock import ambient
+from actors._errors import InvalidOption
+from actors._executing import local
+from actors._future import Future
+from actors._ids import RANDOM
+from actors.testing._errors import InvariantViolated, SimulationDeadlock, SimulationError
+from actors.testing._faults import Faults
+from actors.testing._history import History
+from actors.testing._kernel import Kernel, Schedule, SimulatedThread, VirtualClock
+from actors.testing._loop import SimulatedLoop
+from actors.testing._recorder import Recorder
+from actors.testing._system import SimulatedSystem
+from actors.testing._world import closed_world
+
+__all__ = ["RandomSchedule", "Simulation"]
+
+T = TypeVar("T")
+
+STEPS = 2_000_000
+"""Steps after which a simulation counts as one that does not end."""
+
+PATIENCE = 60.0
+"""Virtual seconds in which, at the end of a simulation, what was asked has to be answered."""
+
+
+class RandomSchedule:
+    """Chooses by a seed, and keeps what it chose.
+
+    Args:
+        seed: of the choices.
+        first: choices to begin with, before those of the seed.
+    """
+
+    def __init__(self, seed: int, first: tuple[int, ...] = ()) -> None:
+        self._random = random.Random(seed).random  # noqa: S311 - reproducible on purpose
+        self._first = deque(first)
+        self.taken: list[int] = []
+
+    def choose(self, count: int) -> int:
+        """Return one of the numbers below `count`."""
+        if self._first:
+            chosen = min(self._first.popleft(), count - 1)
+        else:
+            chosen = int(self._random() * count)
+        self.taken.append(chosen)
+        return chosen
+
+
+class Simulation:
+    """A system of actors whose every step is decided by a seed.
+
+    `with Simulation(seed=7) as sim:` gives `sim.system`, in which actors are spawned as in any
+    other. They run while the test waits for something: for an answer (`ref.ask`, `future.get`), in
+    `sim.run()`, or for a coroutine given to it. All time is virtual: an hour passes as soon as
+    nothing else can happen.
+
+    Args:
+        seed: chooses who runs next; the same seed gives the same history, byte for byte.
+        schedule: chooses instead of the seed.
+        system: options of the `ActorSystem`, such as `supervision`.
+
+    Attributes:
+        seed: as given.
+        system: the system, which is also the default one within the scope.
+        history: what happened.
+        faults: what goes wrong on purpose.
+        random: a source of randomness for the test's own use, decided by the seed.
+        clock: the virtual clock.
+
+    Raises:
+        MissingExtra: greenlet is not installed (`pip install callboard[testing]`).
+        InvalidOption: `seed` is not a whole number.
+    """
+
+    __test__ = False
+
+    def __init__(self, seed: int = 0, *, schedule: Schedule | None = None, **system: Any) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise InvalidOption("seed", seed, "a whole number")
+        self.seed = seed
+        self.random = random.Random(f"{seed} test")  # noqa: S311 - reproducible on purpose
+        self.schedule: Any = schedule or RandomSchedule(seed)
+        self._kernel = Kernel(self.schedule)
+        self._kernel.deadlock = self._deadlock  # type: ignore[method-assign]
+        self.clock: VirtualClock = self._kernel.clock
+        self.history = History()
+        self.faults = Faults(self)
+        self._recorder = Recorder(self._kernel, self.history, self.faults)
+        self._loop = SimulatedLoop(self._kernel)
+        self._threads = itertools.count(1)
+        self._world = closed_world(lambda: self._kernel.stepping)
+        options = {"name": "simulation", **system}
+        self.system = SimulatedSystem(self._kernel, self._loop, self._recorder, **options)
+        self._before: tuple[Any, ...] | None = None
+        self._closed = False
+
+    # -- the scope -------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._before is not None or self._closed:
+            raise SimulationError("a simulation is entered once; make a new one")
+        self._before = (
+            local.worker,
+            ambient.clock,
+            _default.own.system,
+            RANDOM.getstate(),
+            random.getstate(),
+        )
+        local.worker = self._kernel.outside
+        ambient.clock = self.clock
+        _default.own.system = self.system
+        RANDOM.seed(f"{self.seed} ids")
+        random.seed(f"{self.seed} random")
+        self._world.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._tear_down()
+
+    def _finish(self) -> None:
+        """End in order: what is left to do is done, everything stops, and the balance is drawn."""
+        kernel, recorder = self._kernel, self._recorder
+        kernel.run(self._bounded(lambda: False), kernel.clock.now)
+        if recorder.waited_for:
+            until = kernel.clock.now + PATIENCE
+            if not kernel.run(self._bounded(lambda: not recorder.waited_for), until):
+                raise self._deadlock("the simulation is over, and somebody has no answer yet")
+        ending = self.system.shutdown()
+        kernel.run(self._bounded(ending.done))
+        self._check_balance()
+
+    def _tear_down(self) -> None:
+        self._closed = True
+        kernel = self._kernel
+        kernel.after_step.clear()
+        self._recorder.close()
+        try:
+            kernel.close()
+            self._cancel_tasks()
+            self._loop.close()
+            self.system.leave()
+        finally:
+            self._world.__exit__(None, None, None)
+            assert self._before is not None
+            worker, clock, system, ids, state = self._before
+            local.worker = worker
+            ambient.clock = clock
+            _default.own.system = system
+            RANDOM.setstate(ids)
+            random.setstate(state)
+
+    def _cancel_tasks(self) -> None:
+        for _ in range(3):  # a task may begin another while it is cancelled
+            tasks = [task for task in asyncio.all_tasks(self._loop) if not task.done()]
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            self._kernel.run(_at_most(100 * len(tasks), tasks))
+
+    # -- running ---------------------------------------------------------------------------------
+
+    @overload
+    def run(self, work: Coroutine[Any, Any, T], /) -> T: ...
+
+    @overload
+    def run(self, work: Callable[[], T], /) -> T: ...
+
+    @overload
+    def run(self, work: None = None, /, *, seconds: float = ...) -> None: ...
+
+    def run(self, work: Any = None, /, *, seconds: float = math.inf) -> Any:
+        """Let the simulation go on.
+
+        Args:
+            work: a coroutine, or a function; run in the simulation until it returns. Without it,
+                the simulation runs until nothing is left that could happen.
+            seconds: how long at most, in virtual time; without `work` only.
+
+        Returns:
+            What `work` returned.
+
+        Raises:
+            SimulationDeadlock: somebody waits, and nothing can happen any more.
+            SimulationError: it does not end; an actor that has a timer again and again needs
+                `seconds`.
+            BaseException: what `work` raised.
+        """
+        if work is None:
+            self._run_on(seconds)
+            return None
+        if asyncio.iscoroutine(work):
+            task = self._loop.create_task(work)
+            done, result = task.done, task.result
+        else:
+            future = self.thread(work)
+            done, result = future.done, future.get
+        if not self._kernel.run(self._bounded(done)):
+            raise self._deadlock("the work given to `sim.run` does not end")
+        return result()
+
+    def _run_on(self, seconds: float) -> None:
+        until = self.clock.now + seconds
+        self._kernel.run(self._bounded(lambda: False), until)
+        if seconds == math.inf and self._stuck():
+            raise self._deadlock("nothing can happen any more")
+
+    def _bounded(self, done: Callable[[], bool]) -> Callable[[], bool]:
+        kernel = self._kernel
+        last = kernel.steps + STEPS
+
+        def bounded() -> bool:
+            if kernel.steps > last:
+                raise SimulationError(
+                    f"the simulation does not end: {STEPS:,} steps were taken; say for how long it "
+                    "is to run (`sim.run(seconds=60)`) if an actor has a timer for ever"
+                )
+            return done()
+
+        return bounded
+
+    def thread(self, work: Callable[[], T], *, name: str = "") -> Future[T]:
+        """Run a function on a simulated thread of its own, beside everything else.
+
+        Args:
+            work: may wait for answers as the code of a thread does.
+            name: for the history; "thread-1" and so on if empty.
+
+        Returns:
+            The future of what it returns.
+        """
+        future: Future[T] = Future()
+
+        def run(_: SimulatedThread) -> None:
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 - it is the outcome
+                future.try_set_exception(error)
+            else:
+                future.try_set(result)
+
+        self._kernel.start_thread(run, name or f"thread-{next(self._threads)}")
+        return future
+
+    # -- what has to hold --------------------------------------------------------------------------
+
+    def always(self, predicate: Callable[[], object], name: str = "") -> None:
+        """Check after each step that `predicate()` is true.
+
+        Raises:
+            InvariantViolated: from whatever lets the simulation run, when it is not.
+        """
+        text = name or getattr(predicate, "__doc__", None) or getattr(predicate, "__name__", "?")
+
+        def check() -> None:
+            if not predicate():
+                raise InvariantViolated(
+                    f"{text} does not hold any more after step {self._kernel.steps}, "
+                    f"at {self.clock.now:g} s (seed {self.seed})"
+                )
+
+        self._kernel.after_step.append(check)
+
+    def eventually(self, predicate: Callable[[], object], *, within: float, name: str = "") -> None:
+        """Let the simulation go on until `predicate()` is true.
+
+        Args:
+            predicate: asked after each step.
+            within: virtual seconds.
+            name: for the error.
+
+        Raises:
+            InvariantViolated: it was not true in time.
+        """
+        text = name or getattr(predicate, "__doc__", None) or getattr(predicate, "__name__", "?")
+        self._kernel.run(self._bounded(lambda: bool(predicate())), self.clock.now + within)
+        if not predicate():
+            raise InvariantViolated(
+                f"{text} did not come about within {within:g} s (seed {self.seed})"
+            )
+
+    def _check_balance(self) -> None:
+        stats = self.system.stats()
+        if stats.waiting:
+            raise InvariantViolated(
+                f"messages were lost or handled twice: {stats.sent} were sent, {stats.handled} "
+                f"handled, {stats.dead} became dead letters (seed {self.seed})"
+            )
+        if stats.actors:
+            raise InvariantViolated(
+                f"{stats.actors} actors live on although the system has stopped (seed {self.seed})"
+            )
+        forgotten = self._recorder.open_requests()
+        if forgotten:
+            asks = ", ".join(f"#{number} {a} -> {b}" for number, a, b in forgotten)
+            raise InvariantViolated(
+                f"nobody ever answered what was asked: {asks} (seed {self.seed})"
+            )
+
+    # -- who waits ---------------------------------------------------------------------------------
+
+    def _stuck(self) -> list[str]:
+        """Return a line for each that waits for something that cannot happen."""
+        lines = []
+        for thread in self._kernel.waiting:
+            cell = thread.cell
+            who = cell.path if cell is not None else thread.name
+            lines.append(f"{who} waits for {self._awaited(cell)}")
+        for driver in self.system.drivers():
+            cell = driver.cell
+            if cell is not None and cell.frame is driver.task and cell.in_turn:
+                lines.append(f"{cell.path} waits for {self._awaited(cell)}")
+        return sorted(lines)
+
+    def _awaited(self, cell: Any) -> str:
+        wait = None if cell is None else cell.waits_for
+        target = None if wait is None else wait.waits_for_cell()
+        return "something that nobody will do" if target is None else target.path
+
+    def _deadlock(self, what: str) -> SimulationError:
+        lines = self._stuck()
+        lines += [
+            f"{source} has no answer to #{number} from {target}"
+            for number, source, target in self._recorder.open_requests()
+        ]
+        text = "".join(f"\n  {line}" for line in lines)
+        return SimulationDeadlock(
+            f"{what}, at {self.clock.now:g} s of virtual time (seed {self.seed}):{text}"
+        )
+
+
+def _at_most(steps: int, tasks: list[asyncio.Task[Any]]) -> Callable[[], bool]:
+    """Tell whether all tasks are done, or it was asked that often."""
+    left = iter(range(steps))
+    return lambda: next(left, None) is None or all(task.done() for task in tasks)

@@ -1,0 +1,295 @@
+"""The system of a simulation: everything of a real one, but what runs the turns."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any, Protocol
+
+from loguru import logger
+
+from actors._cell import Cell, LoneCell
+from actors._executing import CELL, Signal, local
+from actors._future import Future
+from actors._mailbox import Dispatcher
+from actors._messages import ActorFailed, ActorRestarted, DeadLetter, ShutdownReport
+from actors._shutdown import forget
+from actors._system import ActorSystem
+from actors._timers import Timers
+from actors._waiting import signal
+from actors.testing._kernel import Kernel, SimulatedThread, SimulatedTimers
+from actors.testing._loop import SimulatedDispatcher, SimulatedLoop
+
+__all__ = ["Observer", "SimulatedSystem", "sender"]
+
+
+def sender() -> str:
+    """Return the path of the actor whose code is executing, or the name of the simulated thread."""
+    cell = CELL.get()
+    worker: Any = local.worker
+    if cell is None and worker is not None:
+        cell = worker.cell
+    if cell is not None:
+        return str(cell.path)
+    return getattr(worker, "name", "") or "test"
+
+
+class Observer(Protocol):
+    """Who sees everything that happens in a simulated system, and may interfere."""
+
+    def sending(self, cell: Any, item: Any) -> float:
+        """Somebody sends `item`; return after how many seconds it is to be delivered."""
+
+    def stopping(self, cell: Any) -> float:
+        """Somebody orders an actor to stop; likewise, as it must not overtake what was sent."""
+
+    def handling(self, cell: Any, message: Any) -> None:
+        """An actor is about to handle a message; what is raised here, it raises."""
+
+    def replied(self, cell: Any, future: Any, reply: Any) -> None:
+        """A request was answered."""
+
+    def noted(self, kind: Any, path: str, what: Any = None) -> None:
+        """Something happened to an actor."""
+
+
+class SimulatedCell(Cell):
+    """A cell whose messages are seen."""
+
+    __slots__ = ("_path", "_receive", "on_way")
+
+    def __init__(self, *args: Any) -> None:
+        self._receive: Any = None
+        self._path = ""
+        # What was sent to it and not handled yet: the number, the sender, the message.
+        self.on_way: deque[tuple[int, str, Any]] = deque()
+        super().__init__(*args)
+
+    @property
+    def path(self) -> str:
+        # Asked for twice for each message.
+        path = self._path
+        if not path:
+            path = self._path = super().path
+        return path
+
+    # A sender in a hurry must not pass by `put`.
+    direct = property(lambda _: False, lambda _, __: None)
+
+    @property
+    def receive(self) -> Any:
+        return self._receive
+
+    @receive.setter
+    def receive(self, handler: Any) -> None:
+        if handler is None or self._receive is not None:
+            self._receive = handler  # the flight recorder's, around what is seen already
+            return
+        handling = self.system.observer.handling
+
+        def observed(message: Any) -> Any:
+            handling(self, message)
+            return handler(message)
+
+        self._receive = observed
+
+    def put(self, item: Any) -> None:
+        delay = self.system.observer.sending(self, item)
+        # Whoever sends to a full mailbox may have to wait, or to be told so.
+        if delay and self.bounds is None:
+            self.system.timers.call_later(delay, super().put, item)
+        else:
+            super().put(item)
+
+    def order_stop(self, future: Future[bool] | None = None, *, drain: bool = True) -> None:
+        delay = self.system.observer.stopping(self)
+        if delay:
+            stop = super().order_stop
+            self.system.timers.call_later(delay, lambda: stop(future, drain=drain))
+        else:
+            super().order_stop(future, drain=drain)
+
+    def stopped_event(self) -> threading.Event:
+        extras = self.more()
+        if extras.stopped is None:
+            event = extras.stopped = _SimulatedEvent()
+            if self.closed:
+                event.set()
+            else:
+                self.order_notice(event.set)
+        return extras.stopped
+
+    def _invoke(self, message: Any) -> Any:
+        if type(message).__module__ == "pykka.messages":
+            self.system.observer.handling(self, message)
+        return super()._invoke(message)
+
+    def _answer(self, future: Any, result: Any) -> None:
+        self.system.observer.replied(self, future, result)
+        super()._answer(future, result)
+
+    def enter(self) -> None:
+        super().enter()
+        self.system.observer.noted("start", self.path)
+
+    def leave(self) -> None:
+        super().leave()
+        self.system.observer.noted("stop", self.path, self.reason)
+
+
+class _SimulatedEvent(threading.Event):
+    """An event that one waits for on virtual time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._signals: list[Signal] = []
+
+    def set(self) -> None:
+        super().set()
+        waited_for, self._signals = self._signals, []
+        for one in waited_for:
+            one.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set():
+            waited_for = signal()
+            self._signals.append(waited_for)
+            waited_for.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        return self.is_set()
+
+
+class SimulatedLoneCell(SimulatedCell, LoneCell):
+    """Likewise, of an actor without a supervisor."""
+
+    __slots__ = ()
+
+
+class SimulatedPool:
+    """The dispatcher of sync actors in a simulation: each turn is a step, on a simulated thread."""
+
+    inline = False
+    awaits = False
+    started = True
+    threads = 0
+    exhausted = False
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.handled = 0
+        self.submit: Callable[[Any], None] = self._submit
+
+    def _submit(self, cell: Any) -> None:
+        self._kernel.ready.append((self._turn, cell))
+
+    def _turn(self, cell: Any) -> None:
+        thread = self._kernel.idle_thread()
+        thread.cell = cell
+        self._kernel.run_thread(self._take_turn, thread)
+
+    def _take_turn(self, thread: SimulatedThread) -> None:
+        cell = thread.cell
+        try:
+            cell.run_on(thread)
+        except Exception as error:  # noqa: BLE001 - as in the real pool
+            logger.exception("the runtime failed in a turn of {}", cell)
+            cell.wreck(error)
+        self.handled += thread.handled
+        thread.handled = 0
+        thread.cell = None
+
+    def take_here(self, cell: Any) -> None:
+        """As `submit`: who runs when is chosen."""
+        self.submit(cell)
+
+    def lend(self, future: Any) -> None:
+        """A loop's time is not for handlers that may block."""
+
+    def works(self) -> bool:
+        """It always does."""
+        return True
+
+    def interrupt(self, cell: Any) -> None:
+        """A sync handler cannot be interrupted."""
+
+    def interrupt_request(self, cell: Any, future: Any) -> None:
+        """A sync handler cannot be interrupted."""
+
+    def executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
+        """Return the actors whose handlers wait, each with a way to its frames."""
+        return [
+            (thread.cell, partial(_frames_of, thread))
+            for thread in self._kernel.waiting
+            if thread.cell is not None
+        ]
+
+    def close(self) -> None:
+        """There are no threads."""
+
+    def join(self, timeout: float) -> list[str]:  # noqa: ARG002 - as of the real pool
+        """There are no threads."""
+        return []
+
+
+def _frames_of(thread: SimulatedThread) -> list[FrameType]:
+    frame = thread.greenlet.gr_frame
+    frames = []
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames[::-1]
+
+
+class SimulatedSystem(ActorSystem):
+    """An `ActorSystem` that runs in a simulation."""
+
+    _cells = (SimulatedCell, SimulatedLoneCell)
+
+    def __init__(
+        self, kernel: Kernel, loop: SimulatedLoop, observer: Observer, **options: Any
+    ) -> None:
+        self.observer = observer
+        self.kernel = kernel
+        super().__init__(clock=kernel.clock, **options)
+        self._loop = SimulatedDispatcher(kernel, loop)
+
+    def _make_timers(self) -> Timers:
+        return SimulatedTimers(self.kernel)
+
+    def _make_pool(self) -> Any:
+        return SimulatedPool(self.kernel)
+
+    def _make_pinned(self, cls: type[Any]) -> Dispatcher:  # noqa: ARG002 - it needs no thread
+        pool: Dispatcher = self._pool
+        return pool
+
+    def leave(self) -> None:
+        """Count as stopped, since nobody will take another step."""
+        self._stop_permit.clear()
+        self._stopping = self._stopped
+        self._terminated.set()
+        forget(self)
+        self._stopped.try_set(ShutdownReport(self._ended.value, (), 0.0))
+
+    def drivers(self) -> list[Any]:
+        """Return the tasks in which async actors take their turns."""
+        return list(self._loop._drivers) if self._loop is not None else []
+
+    def failed(self, report: ActorFailed) -> None:
+        self.observer.noted("fail", report.path, report.reason)
+        super().failed(report)
+
+    def publish(self, event: Any) -> None:
+        if isinstance(event, ActorRestarted):
+            self.observer.noted("restart", event.path)
+        super().publish(event)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        self.observer.noted("dead", letter.target, (letter.kind, letter.message))
+        super().dead_letter(letter)
+
+    def late_reply(self, reply: Any, target: str) -> None:
+        self.observer.noted("late", target, reply)
+        super().late_reply(reply, target)
