@@ -5,7 +5,7 @@ It stands above everything else in `actors`, and is a pytest plugin (`actors.tes
 ```
 _errors, _ci                    what tests fail with; whether this is CI
 _simulation and what it imports whole systems in one thread, on virtual time, in a seed's order
-_waiter                         how a test waits: the seam for simulated time
+_waiting                        how a test waits
 _probe                          TestProbe
 _calls                          what the doubles of models share
 _scripted, _faulty              models by script, models with faults
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from actors.testing._scripted import ScriptedModel, ScriptedReply
     from actors.testing._simulation import Simulation
     from actors.testing._snapshot import RunSnapshot
-    from actors.testing._waiter import Waiter
 
 __all__ = [
     "BlockedCalls",
@@ -81,7 +80,6 @@ __all__ = [
     "TestProbe",
     "UnexpectedCall",
     "UnusedReplies",
-    "Waiter",
     "block_real_models",
     "canonical",
     "capture_run",
@@ -120,7 +118,6 @@ _LAZY = {
     "TestProbe": "_probe",
     "UnexpectedCall": "_errors",
     "UnusedReplies": "_errors",
-    "Waiter": "_waiter",
     "block_real_models": "_guard",
     "canonical": "_canonical",
     "capture_run": "_capture",

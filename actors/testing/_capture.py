@@ -18,7 +18,7 @@ from actors.services.run import RunScope, run
 from actors.services.tracing import Span, Tracer
 from actors.testing._captured import CapturedRun, assemble, read_run
 from actors.testing._errors import RunUnreadable
-from actors.testing._waiter import wait, wait_on_loop
+from actors.testing._waiting import wait, wait_on_loop
 
 __all__ = ["RunCapture", "capture_run"]
 
@@ -138,9 +138,9 @@ class RunCapture:
         self._scope.__exit__(kind, error, traceback)
         try:
             with contextlib.suppress(Timeout):
-                wait(self._system, self._spans.all_ended(), PATIENCE, instead=_INSTEAD)
-            wait(self._system, self._log.close(), instead=_INSTEAD)
-            wait(self._system, self._tracer.close(), instead=_INSTEAD)
+                wait(self._spans.all_ended(), PATIENCE, instead=_INSTEAD)
+            wait(self._log.close(), instead=_INSTEAD)
+            wait(self._tracer.close(), instead=_INSTEAD)
             self._read(error)
         finally:
             self._clear()

@@ -20,7 +20,7 @@ from actors._messages import Terminated
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec
 from actors.testing._errors import ExpectationFailed
-from actors.testing._waiter import wait, wait_on_loop
+from actors.testing._waiting import wait, wait_on_loop
 
 __all__ = ["PATIENCE", "QUIET", "AsyncExpectations", "TestProbe"]
 
@@ -169,7 +169,7 @@ class _Expectations:
         def arrival(seconds: float) -> _Arrived | None:
             future = self.queue.next()
             try:
-                return wait(self._system, future, seconds, instead=instead)
+                return wait(future, seconds, instead=instead)
             except Timeout:
                 return _given_up(future)
             except BaseException:

@@ -230,19 +230,5 @@ async def test_a_cancelled_expectation_takes_no_message():
         assert await probe.aio.expect("one") == "one"
 
 
-def test_a_system_that_brings_its_own_waiter_is_asked_to_wait(system, probe, monkeypatch):
-    waited = []
-
-    class RunsOn:
-        def wait(self, future, timeout, *, instead):
-            waited.append(timeout)
-            probe.ref.tell("came while the system ran on")
-            return future.get(timeout=20)
-
-    monkeypatch.setattr(type(system), "waiter", RunsOn(), raising=False)
-    assert probe.expect_type(str, timeout=7) == "came while the system ran on"
-    assert waited == [7]
-
-
 def test_pytest_does_not_take_a_probe_for_a_test():
     assert TestProbe.__test__ is False
