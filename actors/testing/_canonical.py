@@ -148,12 +148,12 @@ def _groups(
     spans: Sequence[SpanRecord], decisions: Sequence[Decision]
 ) -> Iterable[list[SpanRecord]]:
     """Divide siblings, given by their start, into what came after the other."""
-    closed = _closed(decisions)
+    gather = _gather(decisions)
     group: list[SpanRecord] = []
     until = 0
     collecting = False
     for span in spans:
-        gathered = _gathered(span, closed)
+        gathered = gather is not None and gather.has(span)
         if group and ((collecting and gathered) or span.start < until):
             group.append(span)
         else:
@@ -166,25 +166,39 @@ def _groups(
         yield group
 
 
-def _closed(decisions: Sequence[Decision]) -> float | None:
-    """Return when the broadcast was closed whose decisions these are, in seconds."""
-    return max((each.ts for each in decisions if each.decision == "gather"), default=None)
+class _Gather(msgspec.Struct, frozen=True):
+    """The close of a broadcast: when, in nanoseconds, who was asked, and who had not answered."""
+
+    at: int
+    recipients: frozenset[str]
+    missing: frozenset[str]
+
+    def has(self, span: SpanRecord) -> bool:
+        """Tell whether a child of the broadcast is one of its recipients."""
+        # In virtual time, what comes after the close may begin in the same instant.
+        return span.start < self.at or (span.start == self.at and _name(span) in self.recipients)
 
 
-def _gathered(span: SpanRecord, closed: float | None) -> bool:
-    # A log's time is a float of seconds, a trace's nanoseconds cut off.
-    return closed is not None and span.start / 1e9 <= closed
+def _gather(decisions: Sequence[Decision]) -> _Gather | None:
+    for each in decisions:
+        if each.decision == "gather":
+            parts = [each.fields.get(part) or () for part in ("replies", "failures", "missing")]
+            # As a span's times: cut off, not rounded.
+            return _Gather(
+                int(each.ts * 1e9),
+                frozenset(str(name) for part in parts for name in part),
+                frozenset(map(str, parts[2])),
+            )
+    return None
 
 
 def _without_losers(
     spans: Sequence[SpanRecord], decisions: Sequence[Decision]
 ) -> Sequence[SpanRecord]:
-    closed = _closed(decisions)
-    missing: set[Any] = set()
-    for each in decisions:
-        if each.decision == "gather":
-            missing.update(each.fields.get("missing") or ())
-    return [span for span in spans if not (_gathered(span, closed) and _name(span) in missing)]
+    gather = _gather(decisions)
+    if gather is None:
+        return spans
+    return [span for span in spans if not (gather.has(span) and _name(span) in gather.missing)]
 
 
 def _name(span: SpanRecord) -> str:

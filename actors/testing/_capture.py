@@ -16,8 +16,7 @@ from actors._future import Future
 from actors.services.decisions import DecisionLog
 from actors.services.run import RunScope, run
 from actors.services.tracing import Span, Tracer
-from actors.testing._captured import CapturedRun, assemble, read_run
-from actors.testing._errors import RunUnreadable
+from actors.testing._captured import CapturedRun, assemble, read_files
 from actors.testing._waiting import wait, wait_on_loop
 
 __all__ = ["RunCapture", "capture_run"]
@@ -93,9 +92,11 @@ class RunCapture:
     def __repr__(self) -> str:
         return f"<RunCapture {'open' if self._captured is None else self._captured.run_id}>"
 
-    def _open(self) -> RunScope:
-        if self._folder is not None or self._captured is not None:
+    def _check_new(self) -> None:
+        if self._folder is not None:
             raise CallboardError("this capture was entered before; call capture_run() again")
+
+    def _open(self) -> RunScope:
         self._folder = tempfile.TemporaryDirectory(prefix="callboard-run-")
         base = Path(self._folder.name)
         # What is captured is read once and thrown away: no need that it survives a power failure.
@@ -108,22 +109,29 @@ class RunCapture:
         assert self._folder is not None
         assert self.context is not None
         base = Path(self._folder.name)
-        name = self.context.run_id
-        try:
-            found = read_run(
-                decisions=base / "decisions.jsonl", trace=base / "trace.jsonl", run_id=name
-            )
-        except RunUnreadable:
-            # A run that left no record at all.
-            found = CapturedRun(run_id=name)
-        self._captured = assemble(name, found.decisions, found.spans, self.result, error)
+        # All of it: a run inside this one may have a name of its own.
+        decisions, spans = read_files(base / "decisions.jsonl", base / "trace.jsonl")
+        self._captured = assemble(self.context.run_id, decisions, spans, self.result, error)
+
+    def _abandon(self) -> None:
+        """Give back what was opened for a run that could not be entered."""
+        for service in (self._log, self._tracer):
+            if service is not None:
+                service.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _clear(self) -> None:
         assert self._folder is not None
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
-        self.context = self._open().__enter__()
+        self._check_new()
+        try:
+            self.context = self._open().__enter__()
+        except BaseException:
+            self._abandon()
+            raise
         return self
 
     def __exit__(
@@ -146,7 +154,12 @@ class RunCapture:
             self._clear()
 
     async def __aenter__(self) -> Self:
-        self.context = await self._open().__aenter__()
+        self._check_new()
+        try:
+            self.context = await self._open().__aenter__()
+        except BaseException:
+            self._abandon()
+            raise
         return self
 
     async def __aexit__(

@@ -15,7 +15,7 @@ from actors.services import _genai
 from actors.services._decision_file import Decision, parse, rotated
 from actors.testing._errors import RunUnreadable
 
-__all__ = ["CapturedRun", "SpanRecord", "assemble", "describe", "read_run"]
+__all__ = ["CapturedRun", "SpanRecord", "assemble", "read_files", "read_run"]
 
 
 class SpanRecord(msgspec.Struct, frozen=True):
@@ -173,7 +173,7 @@ def assemble(
         known = [cost for cost in costs if cost is not None]
         facts["cost_usd"] = sum(known, Decimal(0)) if len(known) == len(costs) else None
     if error is not None:
-        facts |= {"status": "failed", "reason": "error", "error": describe(error)}
+        facts |= {"status": "failed", "reason": "error", "error": _describe(error)}
     elif result is not None:
         facts["status"] = str(_field(result, "status", None) or "done")
         facts["reason"] = str(_field(result, "reason", None) or "")
@@ -183,8 +183,7 @@ def assemble(
     return CapturedRun(**facts)
 
 
-def describe(error: BaseException) -> str:
-    """Return type and text of an error."""
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
@@ -217,8 +216,7 @@ def read_run(
             run_id = run_id or result.get("run_id")
     elif decisions is None and trace is None:
         raise RunUnreadable("give read_run the folder of a run, or the files of its log or trace")
-    ruled = [] if decisions is None else _read_decisions(Path(decisions))
-    spans = [] if trace is None else _read_spans(Path(trace))
+    ruled, spans = read_files(decisions, trace)
     found = {span.trace_id for span in spans} | {each.run_id for each in ruled if each.run_id}
     if run_id is None:
         if len(found) != 1:
@@ -233,6 +231,19 @@ def read_run(
         (span for span in spans if span.trace_id == run_id),
         result,
     )
+
+
+def read_files(
+    decisions: str | Path | None, trace: str | Path | None
+) -> tuple[list[Decision], list[SpanRecord]]:
+    """Return all that the file of a log and that of a tracer hold.
+
+    Raises:
+        RunUnreadable: one of them cannot be read, or is damaged.
+    """
+    ruled = [] if decisions is None else _read_decisions(Path(decisions))
+    spans = [] if trace is None else _read_spans(Path(trace))
+    return ruled, spans
 
 
 def _read_decisions(path: Path) -> list[Decision]:

@@ -166,6 +166,29 @@ async def test_a_run_that_leaves_no_record_is_captured_with_its_result_alone(sys
     )
 
 
+async def test_runs_with_names_of_their_own_inside_the_block_are_captured(system):
+    async with capture_run(system=system) as capture:
+        team = Broadcast({"a": lambda text: text}, join(), system=system)
+        await team.run("hello", run_id="own-name")
+    assert {span.trace_id for span in capture.run.spans} == {"own-name"}
+    assert [decision.decision for decision in capture.run.decisions] == ["gather"]
+
+
+async def test_a_capture_that_cannot_be_entered_leaves_nothing_open(system, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(InvalidOption):
+        async with capture_run(system=system, deadline=-1):
+            pytest.fail("it was entered")
+    assert list(tmp_path.iterdir()) == []
+    capture = capture_run(system=system)
+    async with capture:
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(CallboardError, match="entered before"):
+        async with capture:
+            pytest.fail("it was entered twice")
+
+
 async def test_a_run_is_read_from_the_files_of_its_log_and_tracer(system, tmp_path):
     log = DecisionLog(tmp_path / "decisions.jsonl", system=system)
     tracer = Tracer(tmp_path / "trace.jsonl", system=system)

@@ -71,6 +71,19 @@ def test_a_team_has_the_same_form_whoever_is_faster_and_whatever_the_interleavin
     assert len(forms) == 1
 
 
+def test_what_comes_after_a_broadcast_in_the_same_instant_comes_after_it():
+    for seed in range(10):
+        with Simulation(seed=seed) as sim:
+            model = ScriptedModel([ScriptedReply("x", times=None)])
+            readers = {name: Agent(model, name=name) for name in ("zoe", "bob")}
+            with capture_run(system=sim.system) as capture:
+                capture.result = Broadcast(readers, Agent(model, name="chief")).run("hi").get()
+        assert capture.run.seconds == 0
+        (team,) = canonical(capture.run).steps
+        assert [step.kind for step in team.steps] == ["side by side", "agent"]
+        assert team.steps[1].name == "chief"
+
+
 def test_faults_and_retries_go_the_same_way_for_the_same_seed():
     def attempts(seed):
         with Simulation(seed=3) as sim, capture_run(system=sim.system) as capture:
