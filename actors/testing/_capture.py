@@ -102,6 +102,7 @@ class RunCapture:
         # What is captured is read once and thrown away: no need that it survives a power failure.
         self._log = DecisionLog(base / "decisions.jsonl", fsync="never", system=self._system)
         self._tracer = Tracer(base / "trace.jsonl", system=self._system)
+        self._tracer.watch(self._spans.look)
         self._scope = run(log=self._log, tracer=self._tracer, system=self._system, **self._options)
         return self._scope
 

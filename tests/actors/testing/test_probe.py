@@ -68,13 +68,11 @@ def test_a_class_as_expected_message_is_refused_with_the_fix(probe):
         probe.expect(int)
 
 
-def test_a_failed_expectation_tells_what_was_expected_what_came_and_what_waits(probe):
+def test_a_failed_expectation_tells_what_was_expected_what_came_and_what_waits(probe, eventually):
     for message in ("first", "wrong", "next", "last"):
         probe.ref.tell(message)
     probe.expect("first")
-    # The queue is filled on another thread: all of it is there once the last one is.
-    while len(probe._expectations.queue.waiting()) < 3:
-        threading.Event().wait(0.001)
+    eventually(lambda: len(probe._expectations.queue.waiting()) == 3, "all have come")
     with pytest.raises(ExpectationFailed) as caught:
         probe.expect("right")
     error = caught.value
@@ -98,10 +96,11 @@ def test_a_failed_expectation_tells_what_was_expected_what_came_and_what_waits(p
     assert probe.expect("next") == "next", "what was looked at is taken"
 
 
-def test_nothing_in_time_fails_and_what_comes_later_is_not_lost(probe):
+def test_nothing_in_time_fails_and_what_comes_later_is_not_lost(probe, eventually):
     with pytest.raises(ExpectationFailed, match=r"'late' within 0.01 s\nreceived:\n  nothing"):
         probe.expect("late", timeout=0.01)
     probe.ref.tell("late")
+    eventually(lambda: probe._expectations.queue.waiting() == ["late"], "it has come")
     assert probe.expect("late") == "late"
 
 
@@ -217,7 +216,7 @@ async def test_the_same_expectations_can_be_awaited():
             await probe.aio.expect("nothing", timeout=0.01)
 
 
-async def test_a_cancelled_expectation_takes_no_message():
+async def test_a_cancelled_expectation_takes_no_message(eventually):
     async with ActorSystem() as system:
         probe = TestProbe(system)
         waiting = asyncio.ensure_future(probe.aio.expect("one", timeout=30))
@@ -227,6 +226,7 @@ async def test_a_cancelled_expectation_takes_no_message():
         with pytest.raises(asyncio.CancelledError):
             await waiting
         probe.ref.tell("one")
+        eventually(lambda: probe._expectations.queue.waiting() == ["one"], "it has come")
         assert await probe.aio.expect("one") == "one"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from actors import Actor, Agent
@@ -82,6 +84,30 @@ def test_what_comes_after_a_broadcast_in_the_same_instant_comes_after_it():
         (team,) = canonical(capture.run).steps
         assert [step.kind for step in team.steps] == ["side by side", "agent"]
         assert team.steps[1].name == "chief"
+
+
+@pytest.mark.parametrize(("latency", "captured"), [(4.0, 1), (6.0, 0)])
+def test_a_capture_waits_five_seconds_for_what_nobody_waited_for(latency, captured):
+    def block():
+        model = ScriptedModel([ScriptedReply("x", latency=latency)])
+        with capture_run(system=sim.system) as capture:
+            Agent(model, name="writer").run("hello")
+            sim.run(seconds=0.5)  # it has begun
+        return capture.run
+
+    with Simulation() as sim:
+        assert len(block().model_calls()) == captured
+
+    async def awaited():
+        model = ScriptedModel([ScriptedReply("x", latency=latency)])
+        async with capture_run(system=sim.system) as capture:
+            left = Agent(model, name="writer").run("hello")
+            await asyncio.sleep(0.5)
+        assert left.done() is bool(captured)
+        return capture.run
+
+    with Simulation() as sim:
+        assert len(sim.run(awaited()).model_calls()) == captured
 
 
 def test_faults_and_retries_go_the_same_way_for_the_same_seed():
