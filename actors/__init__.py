@@ -8,6 +8,7 @@ layer 0  _errors, _clock, _messages          error tree, time, the Structs all s
 layer 0  _executing, _ids                    whose code is executing; ids of runs and spans
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
 layer 1  _context, _waiting                  what travels with messages; who waits for whom
+layer 1  _options                            whether an option can work
 layer 2  _deadline, _answer, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 3  _future                             replies, and what is derived from several

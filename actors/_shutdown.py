@@ -55,6 +55,8 @@ class _Ending(Future[ShutdownReport]):
 
     __slots__ = ()
 
+    _on_loop = ("ActorSystem.shutdown().get()", "`await system.shutdown()`")
+
     def cancel(self) -> bool:
         return False
 
@@ -257,7 +259,7 @@ class Stoppable(Reports):
         drain = kind is None or issubclass(kind, Exception)
         if _get_running_loop() is not None:
             self.shutdown(drain=drain)
-            raise WouldBlockLoop("leaving `with ActorSystem()`", "use `async with ActorSystem()`")
+            raise WouldBlockLoop("leaving `with ActorSystem()`", "`async with ActorSystem()`")
         self.shutdown(drain=drain).get()
         self._join(JOIN_SECONDS)
 

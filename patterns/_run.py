@@ -266,6 +266,9 @@ class Pattern(ABC, Generic[R]):
         given: object = name
         if given is not None and (not isinstance(given, str) or not given):
             raise InvalidOption("name", name, "a str that is not empty, or None")
+        place: object = system
+        if place is not None and not isinstance(place, ActorSystem):
+            raise InvalidOption("system", system, "an ActorSystem, or None for the default one")
         self.name = name or type(self).__name__.lower()
         self._system = system
 

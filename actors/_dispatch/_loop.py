@@ -16,7 +16,6 @@ import _thread
 import asyncio
 import contextvars
 import math
-import sys
 import threading
 import time
 from collections import deque
@@ -26,7 +25,7 @@ from typing import Any
 
 from loguru import logger
 
-from actors._executing import CELL, frames_from
+from actors._executing import CELL, frames_of
 from actors._mailbox import THROUGHPUT
 
 __all__ = ["LoopDispatcher", "LoopThread"]
@@ -129,8 +128,7 @@ class _Driver:
         while step is not None:
             running = getattr(step, "cr_running", False) or getattr(step, "gi_running", False)
             if running:
-                thread = sys._current_frames().get(self.dispatcher.thread or 0)
-                return frames_from(thread)
+                return frames_of(self.dispatcher.thread)
             frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None)
             if frame is not None:
                 frames.append(frame)

@@ -9,7 +9,6 @@ finishes its turn, parks, and retires if it is not needed again.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import weakref
@@ -22,7 +21,7 @@ from typing import Any
 from loguru import logger
 
 from actors._context import enter
-from actors._executing import frames_from, local, taken_lock
+from actors._executing import frames_of, local, taken_lock
 from actors._mailbox import THROUGHPUT
 
 __all__ = ["Pool"]
@@ -95,7 +94,7 @@ class _Worker:
 
     def frames(self) -> list[FrameType]:
         """Return the stack of its thread, the outermost frame first."""
-        return frames_from(sys._current_frames().get(self.thread))
+        return frames_of(self.thread)
 
     def before_block(self) -> None:
         if self.pool is not None:
