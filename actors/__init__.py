@@ -9,6 +9,7 @@ layer 0  _executing, _ids                    whose code is executing; ids of run
 layer 0  _awaiting                           what a task cannot go on without
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
 layer 1  _context, _waiting                  what travels with messages; who waits for whom
+layer 1  _options                            whether an option can work
 layer 1  _threads                            waiting and threads that finalizers may be in
 layer 2  _deadline, _answer, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor

@@ -22,6 +22,7 @@ from loguru import logger
 from actors._errors import (
     AlreadySet,
     DeadlineExceeded,
+    InvalidOption,
     RequestCancelled,
     Timeout,
     TooManyWaiting,
@@ -29,6 +30,7 @@ from actors._errors import (
     WouldDeadlock,
 )
 from actors._executing import CELL, local
+from actors._options import LONGEST, NUMBERS, function, patience
 from actors._threads import acquire
 from actors._waiting import begin_wait, signal
 
@@ -83,6 +85,9 @@ class Answer(pykka.Future[T], Generic[T]):
     # Shadows the instance attribute that pykka's constructor would set.
     _get_hook: Any = None
 
+    # What would have blocked a loop, and what to write instead.
+    _on_loop = ("Future.get()", "`await` the future")
+
     # Where the request was sent; known in Python's development mode only, see ActorRef.request.
     _place: str | None = None
 
@@ -124,6 +129,7 @@ class Answer(pykka.Future[T], Generic[T]):
 
         Raises:
             AlreadySet: the future has an answer.
+            InvalidOption: it is none of these; the future stays open.
         """
         if self._get_hook is not None or not self._fail(_exception_of(exc_info)):
             raise AlreadySet("this future already has an answer")
@@ -133,7 +139,13 @@ class Answer(pykka.Future[T], Generic[T]):
         return self._resolve(_VALUE, value)
 
     def try_set_exception(self, error: BaseException) -> bool:
-        """Answer with an exception if nobody did; False means that nobody waits for it."""
+        """Answer with an exception if nobody did; False means that nobody waits for it.
+
+        Raises:
+            InvalidOption: it is no exception; the future stays open.
+        """
+        if not isinstance(error, BaseException):
+            raise InvalidOption("error", error, "an exception, such as ValueError('why')")
         return self._fail(error)
 
     def _fail(self, error: BaseException) -> bool:
@@ -192,7 +204,11 @@ class Answer(pykka.Future[T], Generic[T]):
         """Call `callback(future)` once there is an answer, on the thread that gives it.
 
         If there is one already, it is called at once. What it raises is logged.
+
+        Raises:
+            InvalidOption: `callback` cannot be called.
         """
+        function("callback", callback, "a function of the future")
         if self._add_callback(callback):
             if self._when is not None and self._requestee is not None:
                 self._requestee.expire_at(self._when, self)
@@ -255,6 +271,7 @@ class Answer(pykka.Future[T], Generic[T]):
             timeout: seconds to wait at most; None waits as long as it takes.
 
         Raises:
+            InvalidOption: `timeout` is no number of seconds.
             Timeout: no answer within `timeout`; the request goes on.
             DeadlineExceeded: the request's own deadline passed.
             RequestCancelled: the future was cancelled.
@@ -264,6 +281,8 @@ class Answer(pykka.Future[T], Generic[T]):
             WouldBlockLoop: an event loop runs on this thread.
             BaseException: what the handler raised.
         """
+        if timeout is not None and (type(timeout) not in NUMBERS or not 0 <= timeout < LONGEST):
+            timeout = patience(timeout)
         if self._state == _PENDING:
             if self._get_hook is not None:
                 return self._run_hook(timeout)
@@ -272,7 +291,7 @@ class Answer(pykka.Future[T], Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         if _get_running_loop() is not None:
-            raise WouldBlockLoop
+            raise WouldBlockLoop(*self._on_loop)
         arrival = signal()
 
         def arrived(_: Answer[T]) -> None:
@@ -370,11 +389,14 @@ class Answer(pykka.Future[T], Generic[T]):
     # -- pykka's hook ------------------------------------------------------------------------
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
-        """Have `func(timeout)` make the value on the first `get()` (pykka).
+        """Have `func(timeout)` make the value on the first `get()` (pykka); None: nothing does.
 
         Raises:
             AlreadySet: the future has an answer.
+            InvalidOption: `func` cannot be called.
         """
+        if func is not None:
+            function("func", func, "a function of the timeout in seconds, or None")
         if self._state:
             raise AlreadySet("this future already has an answer")
         self._get_hook = func
@@ -414,10 +436,26 @@ class _Arrival:
 def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
     if isinstance(exc_info, BaseException):
         return exc_info
-    kind, error, traceback = exc_info if exc_info is not None else sys.exc_info()
-    if error is None:
+    triple: Any = exc_info if exc_info is not None else sys.exc_info()
+    if (
+        not isinstance(triple, tuple)
+        or len(triple) != 3
+        or not (triple[0] is None or _is_kind(triple[0]))
+        or not isinstance(triple[1], (BaseException, type(None)))
+        or not isinstance(triple[2], (TracebackType, type(None)))
+    ):
+        raise InvalidOption(
+            "exc_info", exc_info, "an exception, what sys.exc_info() returns, or None"
+        )
+    kind, given, traceback = triple
+    error: BaseException = given
+    if given is None:
         error = kind() if kind is not None else RuntimeError("no exception to set")
     return error.with_traceback(traceback) if traceback is not None else error
+
+
+def _is_kind(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 def annotate(error: BaseException, make: Callable[[], str]) -> None:

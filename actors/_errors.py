@@ -16,7 +16,7 @@ CallboardError
 ├── TooManyWaiting (RuntimeError)         no thread is left for another handler that waits
 ├── FinalizerWaits (RuntimeError)         a `__del__` waits where that could be for ever
 ├── NoReplyExpected (RuntimeError)        `reply_later()` while handling a told message
-├── UnexpectedCoroutine (TypeError)       a coroutine turned up where nothing can await it
+├── UnexpectedCoroutine (TypeError)       a coroutine or generator that nothing would ever run
 ├── MailboxFull                           a bounded mailbox refused a message
 ├── StashOverflow                         a stash is full
 ├── NameTaken (ValueError)                a living sibling has that name
@@ -196,12 +196,16 @@ class AlreadySet(CallboardError, RuntimeError, queue.Full):
 
 
 class WouldBlockLoop(CallboardError, RuntimeError):
-    """A blocking call on a thread whose event loop it would stop."""
+    """A blocking call on a thread whose event loop it would stop.
 
-    def __init__(self, call: str = "Future.get()", fix: str = "await the future") -> None:
+    Args:
+        call: what would have blocked.
+        fix: what to write instead of that very call.
+    """
+
+    def __init__(self, call: str, fix: str) -> None:
         super().__init__(
-            f"{call} would block the event loop that runs on this thread; {fix} instead, "
-            "for example `reply = await ref.request(message)`"
+            f"{call} would block the event loop that runs on this thread; write {fix} instead"
         )
 
 
@@ -274,7 +278,11 @@ class NoReplyExpected(CallboardError, RuntimeError):
 
 
 class UnexpectedCoroutine(CallboardError, TypeError):
-    """A sync handler returned a coroutine that nothing awaits."""
+    """A hook gave a coroutine or a generator that nothing would ever run.
+
+    Raised where a sync handler returned a coroutine, and where an actor is spawned one of whose
+    hooks has a `yield` in it.
+    """
 
 
 class MailboxFull(CallboardError):

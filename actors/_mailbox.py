@@ -319,7 +319,9 @@ class Mailbox:
         room = None
         if future is None:
             if _get_running_loop() is not None:
-                raise WouldBlockLoop("telling something to a full mailbox", "await a request")
+                raise WouldBlockLoop(
+                    "ActorRef.tell() to a full mailbox", "`await ref.request(message)`"
+                )
             room = signal()
         waiting = _Waiting(self, item, room)
         bounds.waiting.append(waiting)

@@ -64,6 +64,8 @@ class _Ending(Future[ShutdownReport]):
         # Weak, or a system that everybody has forgotten would be held by its own end.
         self._system = weakref.ref(system)
 
+    _on_loop = ("ActorSystem.shutdown().get()", "`await system.shutdown()`")
+
     def cancel(self) -> bool:
         return False
 
@@ -287,7 +289,7 @@ class Stoppable(Reports):
         drain = kind is None or issubclass(kind, Exception)
         if _get_running_loop() is not None:
             self.shutdown(drain=drain)
-            raise WouldBlockLoop("leaving `with ActorSystem()`", "use `async with ActorSystem()`")
+            raise WouldBlockLoop("leaving `with ActorSystem()`", "`async with ActorSystem()`")
         self.shutdown(drain=drain).get()
         self._join(JOIN_SECONDS)
 

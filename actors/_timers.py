@@ -105,14 +105,15 @@ class ThreadTimers:
         return scheduled
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        # Known before it is started, which takes a while: a signal handler that comes in between
+        # would start another.
+        thread = self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         try:
             start_thread(thread)
         except (RuntimeError, MemoryError):
+            self._thread = None
             # Whoever schedules something may be a shutdown, which has to go on.
             logger.exception("there is no thread for timers; the next one that is set tries again")
-        else:
-            self._thread = thread
 
     def _sweep(self) -> None:
         """Let go of what was cancelled; else a timer of an hour would be kept for an hour.

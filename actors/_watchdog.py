@@ -1,4 +1,7 @@
-"""The watchdog: looks now and then at what is being handled, and reports what takes too long."""
+"""The watchdog: looks now and then at what actors are at, and reports what takes too long.
+
+It also looks at the mailboxes of those that are in a turn, which else are looked at after it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ Executing = Iterable[tuple[Any, Callable[[], list[FrameType]]]]
 
 
 class Watchdog:
-    """Reports each message once that is being handled for longer than `limit` seconds.
+    """Reports each message and hook once that takes longer than `limit` seconds.
 
     Args:
         limit: seconds.
@@ -47,7 +50,7 @@ class Watchdog:
         self._executing = executing
         self._publish = publish
         self._timers = timers
-        # What was reported: a cell, and since when it had been at its message.
+        # What was reported: a cell, and since when it had been at its message or in its hook.
         # Invariant: used on the timer thread only.
         self._reported: set[tuple[int, float]] = set()
         self._look_later()
@@ -67,18 +70,22 @@ class Watchdog:
         self, cell: Any, frames: Callable[[], list[FrameType]]
     ) -> tuple[int, float] | None:
         """Report the cell if it is due; return what to remember of it."""
-        message = cell.item
+        cell.warn_if_high()
+        hook = cell.hook
+        message = None if hook is not None else cell.item
         age = cell.age()
         began = cell.began
         if age is None or began is None or age < self._limit:
             return None
         key = (id(cell), began)
         if key not in self._reported:
-            report = SlowHandler(cell.ref, cell.path, message, age, stack_of(frames()), whom(cell))
+            report = SlowHandler(
+                cell.ref, cell.path, message, age, stack_of(frames()), whom(cell), hook
+            )
             logger.warning(
-                "{} has been handling {} for {:.1f} s\n{}",
+                "{} has been {} for {:.1f} s\n{}",
                 report.path,
-                shortened(message),
+                f"in {hook}" if hook is not None else f"handling {shortened(message)}",
                 age,
                 report.stack,
             )

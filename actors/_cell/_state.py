@@ -164,6 +164,7 @@ class CellState(Mailbox):
         "extras",
         "frame",
         "heir",
+        "hook",
         "instance",
         "interrupted",
         "item",
@@ -210,7 +211,10 @@ class CellState(Mailbox):
         self.asked: Any = None
         # Invariant: the message being handled, or handled last in this turn; IDLE between turns.
         self.item: Any = IDLE
-        # When somebody first saw that it is being handled, on the system's clock; see age().
+        # Invariant: the name of the hook that runs or waits, set where it is called and cleared
+        # where it is through; `item` is IDLE meanwhile. "__init__" counts as one.
+        self.hook: str | None = None
+        # When somebody first saw that it is at this, on the system's clock; see age().
         self.began: float | None = None
         # Invariant: not None only inside of `answer`, once the future was made after all.
         self.promised: Future[Any] | None = None
@@ -328,11 +332,11 @@ class CellState(Mailbox):
         return self.item is not IDLE or self.attending
 
     def age(self) -> float | None:
-        """Return for how many seconds the current message is being handled, or None if none is.
+        """Return for how many seconds it is at its message or in its hook, or None if at nothing.
 
         Nobody looks at a clock for each message: it counts from when somebody looked here first.
         """
-        if self.item is IDLE:
+        if self.item is IDLE and self.hook is None:
             return None
         began = self.began
         now = self.now()

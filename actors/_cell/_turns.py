@@ -18,7 +18,15 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._answer import annotate
 from actors._cell._kill import Killable
-from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
+from actors._cell._state import (
+    IDLE,
+    LOCKS,
+    UNMADE,
+    CellState,
+    complete,
+    is_cancellation,
+    stop_order_in,
+)
 from actors._context import context_to_carry, enter
 from actors._errors import ActorDeadError, DeadlineExceeded
 from actors._future import Future
@@ -285,10 +293,19 @@ class Cell(Killable):
 
     def again(self) -> None:
         """Take the permit back if there is something to do, and warn if it is very much."""
-        if len(self.queue) > HIGH_WATER and not self.warned and self.bounds is None:
-            self.warned = True
-            self.system.publish(MailboxHigh(self.ref, self.path, len(self.queue)))
+        if len(self.queue) > HIGH_WATER:
+            self.warn_if_high()
         super().again()
+
+    def warn_if_high(self) -> None:
+        """Publish, once, that very much waits; at the end of a turn, or while one takes long."""
+        waiting = len(self.queue)
+        if waiting <= HIGH_WATER or self.warned or self.bounds is not None:
+            return
+        with LOCKS.late:  # the watchdog and a turn that ends may both come to it
+            first, self.warned = not self.warned, True
+        if first:
+            self.system.publish(MailboxHigh(self.ref, self.path, waiting))
 
     async def _attend(self) -> None:
         """Do everything that waits in the control lane."""

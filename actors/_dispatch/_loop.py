@@ -16,7 +16,6 @@ import _thread
 import asyncio
 import contextvars
 import math
-import sys
 import threading
 import time
 from collections import deque
@@ -27,7 +26,7 @@ from typing import Any
 from loguru import logger
 
 from actors._awaiting import frame_of, inner_step
-from actors._executing import CELL, frames_from
+from actors._executing import CELL, frames_of
 from actors._mailbox import THROUGHPUT
 from actors._threads import start_thread
 
@@ -131,8 +130,7 @@ class _Driver:
         while step is not None:
             running = getattr(step, "cr_running", False) or getattr(step, "gi_running", False)
             if running:
-                thread = sys._current_frames().get(self.dispatcher.thread or 0)
-                return frames_from(thread)
+                return frames_of(self.dispatcher.thread)
             frame = frame_of(step)
             if frame is not None:
                 frames.append(frame)

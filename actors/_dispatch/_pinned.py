@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -12,7 +11,7 @@ from typing import Any
 from loguru import logger
 
 from actors._errors import TooManyWaiting
-from actors._executing import frames_from, local, taken_lock
+from actors._executing import frames_of, local, taken_lock
 from actors._threads import start_thread
 
 __all__ = ["Pinned"]
@@ -65,7 +64,7 @@ class Pinned:
 
     def _frames(self) -> list[FrameType]:
         thread = self._thread.ident if self._thread is not None else None
-        return frames_from(sys._current_frames().get(thread or 0))
+        return frames_of(thread)
 
     def join(self, timeout: float) -> None:
         """Wait for the thread to end; called from the thread itself, return at once."""

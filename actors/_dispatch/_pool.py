@@ -9,7 +9,6 @@ finishes its turn, parks, and retires if it is not needed again.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import weakref
@@ -23,7 +22,7 @@ from loguru import logger
 
 from actors._context import enter
 from actors._errors import SystemStopped, TooManyWaiting
-from actors._executing import frames_from, local, taken_lock
+from actors._executing import frames_of, local, taken_lock
 from actors._mailbox import THROUGHPUT
 from actors._threads import start_thread
 from actors._waiting import longest_chain, note_aside
@@ -107,7 +106,7 @@ class _Worker:
 
     def frames(self) -> list[FrameType]:
         """Return the stack of its thread, the outermost frame first."""
-        return frames_from(sys._current_frames().get(self.thread))
+        return frames_of(self.thread)
 
     def before_block(self) -> None:
         """Let another worker take over.

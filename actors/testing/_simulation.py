@@ -17,6 +17,7 @@ from actors._errors import InvalidOption
 from actors._executing import local
 from actors._future import Future
 from actors._ids import RANDOM
+from actors._options import function, patience
 from actors.testing._errors import InvariantViolated, SimulationDeadlock, SimulationError
 from actors.testing._faults import Faults
 from actors.testing._history import History
@@ -207,11 +208,14 @@ class Simulation:
             SimulationDeadlock: somebody waits, and nothing can happen any more.
             SimulationError: it does not end; an actor that has a timer again and again needs
                 `seconds`.
+            InvalidOption: `work` is neither of these, or `seconds` no number.
             BaseException: what `work` raised.
         """
         if work is None:
-            self._run_on(seconds)
+            self._run_on(patience(seconds, "seconds"))
             return None
+        if not asyncio.iscoroutine(work):
+            function("work", work, "a coroutine, a function without arguments, or None")
         if asyncio.iscoroutine(work):
             task = self._loop.create_task(work)
             done, result = task.done, task.result
