@@ -260,11 +260,25 @@ def whom(cell: Any) -> str | None:
 class _Aside:
     """A wait of a task or thread that an actor's handler started."""
 
-    __slots__ = ("cell", "waits_for")
+    __slots__ = ("_wait", "cell", "key")
 
-    def __init__(self, cell: Any, wait: Wait) -> None:
+    def __init__(self, cell: Any, wait: Wait, key: Any) -> None:
         self.cell = cell
-        self.waits_for: Wait | None = wait
+        self.key = self if key is None else key
+        self._wait: Wait | None = wait
+
+    @property
+    def waits_for(self) -> Wait | None:
+        return self._wait
+
+    @waits_for.setter
+    def waits_for(self, wait: Wait | None) -> None:
+        self._wait = wait
+        # At once, or what the task has come to would be kept until the next look.
+        key, self.key = self.key, None
+        asides = self.cell.asides
+        if asides is not None:
+            asides.ended(key, self)
 
 
 _ASIDE: ContextVar[_Aside | None] = ContextVar("callboard_aside", default=None)
@@ -276,25 +290,27 @@ def note_aside(wait: Wait) -> _Aside | None:
     cell = CELL.get()
     if cell is None or not cell.dispatcher.awaits:
         return None
-    note = _Aside(cell, wait)
     here = _get_running_loop()
     home = cell.dispatcher.loop
+    note = _Aside(cell, wait, None if here is None else asyncio.current_task())
     if here is None:
         _ASIDE.set(note)
-    key: Any = note if here is None else asyncio.current_task()
     if here is home:
-        _add(cell, key, note)
+        _add(note)
     else:
         with contextlib.suppress(RuntimeError):  # the loop was closed, and the turn is no more
-            home.call_soon_threadsafe(_add, cell, key, note)
+            home.call_soon_threadsafe(_add, note)
     return note
 
 
-def _add(cell: Any, key: Any, note: _Aside) -> None:
+def _add(note: _Aside) -> None:
+    cell = note.cell
     asides = cell.asides
     if asides is None:
         asides = cell.asides = Asides(cell)
-    asides.notes[key] = note
+    asides.notes[note.key] = note
+    if note.waits_for is None:  # it ended on its thread just now
+        asides.notes.pop(None, None)
     if not asides.soon:
         asides.look_soon()
 
@@ -310,13 +326,34 @@ class Asides:
 
     def __init__(self, cell: Any) -> None:
         self.cell = cell
-        # By the task that waits; a thread's note stands for itself. Those whose wait is over stay
-        # until the next look.
-        # Invariant: all here changes on the loop of the cell only.
+        # By the task that waits; a thread's note stands for itself.
+        # Invariant: all here changes on the loop of the cell only, but a wait that ends on a thread
+        # takes its own note out.
         self.notes: dict[Any, _Aside] = {}
         self.delay = self.least = SOON
         self.handle: asyncio.TimerHandle | None = None
         self.soon = False  # whether a look is due as early as may be
+
+    def ended(self, key: Any, note: _Aside) -> None:
+        """Forget a wait that is over; from its own thread."""
+        if self.notes.get(key) is note:
+            self.notes.pop(key, None)
+        if self.notes:
+            return
+        loop = self.cell.dispatcher.loop
+        if _get_running_loop() is loop:
+            self._end()
+        else:
+            with contextlib.suppress(RuntimeError):  # likewise
+                loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self.notes or self.cell.asides is not self:
+            return
+        self.cell.asides = None
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
 
     def open(self) -> list[Wait]:
         """Return what is waited for; from any thread."""
@@ -360,10 +397,9 @@ class Asides:
     def _look(self) -> None:
         self.handle = None
         self.soon = False
-        self.notes = {k: note for k, note in self.notes.items() if note.waits_for is not None}
         cell = self.cell
         if not self.notes:
-            cell.asides = None
+            self._end()
             return
         loop = cell.dispatcher.loop
         began = loop.time()
