@@ -9,6 +9,7 @@ asks       ask round trips, fan-out and gather, and agents that wait for a slow 
 scale      spawn and stop, idle memory, look-ups, fairness
 growth     how cost grows with actors, waiting messages and children
 services   budget and decision log
+simulation what a simulation costs
 steps      one step of a pattern beside langgraph's and autogen-core's
 stress     millions of messages while actors end, and the balance afterwards
 erlang     what of all this bench.erl does on the BEAM

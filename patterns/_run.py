@@ -12,6 +12,7 @@ import asyncio
 import itertools
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 from loguru import logger
@@ -54,7 +55,8 @@ logger.disable("patterns")
 LAST_WORDS = 5.0
 """Seconds that a run has to make its result after its actor failed."""
 
-_numbers = itertools.count(1)
+# The runs of each system are numbered, for their names.
+_numbers: WeakKeyDictionary[ActorSystem, itertools.count[int]] = WeakKeyDictionary()
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -302,7 +304,8 @@ class Pattern(ABC, Generic[R]):
         limit = _earlier(self.time_limit, deadline)
         scope = run(budget=budget, deadline=limit, run_id=run_id, system=system)
         answer: RunFuture[R] = RunFuture()
-        name = f"{self.name.replace('/', '-')}:{next(_numbers)}"
+        number = next(_numbers.setdefault(system, itertools.count(1)))
+        name = f"{self.name.replace('/', '-')}:{number}"
         # Temporary: a run is not repeated by itself, and must not count against the root.
         spec = ChildSpec(self.conductor, (self, answer), name=name, restart="temporary")
         try:

@@ -9,13 +9,34 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["AppendFile", "lines_of"]
+__all__ = ["AppendFile", "Disk", "lines_of", "using"]
 
 _CHUNK = 1 << 16
+
+
+class Disk:
+    """What files are written to: the machine's."""
+
+    def write(self, file: AppendFile, fd: int, data: memoryview) -> int:  # noqa: ARG002 - others ask
+        """Write at the end of `file`; return how many bytes were.
+
+        Raises:
+            OSError: it failed.
+        """
+        return os.write(fd, data)
+
+
+class _Using(threading.local):
+    disk: Disk = Disk()
+
+
+using = _Using()
+"""`using.disk` is what the code of this thread writes to; a simulation puts its own there."""
 
 
 class AppendFile:
@@ -87,7 +108,7 @@ class AppendFile:
         try:
             left = memoryview(data)
             while left:
-                left = left[os.write(self._fd, left) :]
+                left = left[using.disk.write(self, self._fd, left) :]
             if sync:
                 os.fsync(self._fd)
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from actors._ref import ActorRef
 from actors._waiting import blocking
 from actors.services._account import Cap, Pair
 from actors.services._append_file import AppendFile, lines_of
-from actors.services._ledger import Ask, Ledger, Outcome, Standing
+from actors.services._ledger import ROOT, Ask, Ledger, Outcome, Standing
 from actors.services._ledger_file import Entry, add_up, encode, is_entry
 from actors.services._money import usd
 
@@ -142,16 +143,19 @@ class Books:
     Attributes:
         ledger: who may spend what.
         file: where charges are kept, or None.
+        ids: of the leases and pools to be. The handle takes one, so that a lease can be
+            cancelled or nested in before the keeper has heard of it.
         unwritten: lines that are booked and not on the disk yet.
         stamp: another object after every order that was sent and everything the keeper did by
             itself; whoever finds the one it knows need not ask again what it has asked.
     """
 
-    __slots__ = ("file", "ledger", "stamp", "unwritten")
+    __slots__ = ("file", "ids", "ledger", "stamp", "unwritten")
 
     def __init__(self, ledger: Ledger, file: AppendFile | None) -> None:
         self.ledger = ledger
         self.file = file
+        self.ids = itertools.count(ROOT + 1)
         self.unwritten: list[bytes] = []
         # Invariant: it changes after the message is in the mailbox, never before. So who sees the
         # new one and then asks is answered after that message was handled.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Generator
 from typing import Any
 
@@ -11,13 +12,20 @@ from actors._errors import WouldBlockLoop
 from actors._future import Future
 from actors._ref import ActorRef
 
-__all__ = ["errand", "wait_for_end"]
+__all__ = ["at_once", "errand", "wait_for_end"]
 
 
 FAIR = 64
 """How many answers in a row, that were there at once, may be awaited without a look at the loop."""
 
-_at_once = itertools.count(1)
+
+class _AtOnce(threading.local):
+    def __init__(self) -> None:
+        self.count = itertools.count(1)
+
+
+at_once = _AtOnce()
+"""`at_once.count` counts them; a simulation begins anew, since it decides who is next."""
 
 
 class _Errand(Future[Any]):
@@ -39,7 +47,7 @@ class _Errand(Future[Any]):
     def __await__(self) -> Generator[Any, None, Any]:
         if not self._state:
             yield from self._suspend()
-        elif not next(_at_once) % FAIR:
+        elif not next(at_once.count) % FAIR:
             # What asyncio.sleep(0) does: a task that asks again and again, until what it waits
             # for is there, must not keep others from bringing it about.
             yield

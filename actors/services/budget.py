@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -44,10 +43,6 @@ __all__ = ["Acquisition", "Budget", "BudgetPool", "BudgetSnapshot", "HolderSnaps
 
 OUTSIDE = "(outside)"
 """The holder of leases that are acquired outside of actors and without a name."""
-
-# Given by the handle, so that a lease can be cancelled or nested in before the pool has heard of
-# it. Shared by all pools of the process; the root of each is ROOT.
-_ids = itertools.count(ROOT + 1)
 
 
 _WELL: Future[None] = Future()
@@ -207,7 +202,7 @@ class Lease(Budget):
     __slots__ = ("holder", "max_tokens", "max_usd")
 
     def __init__(self, parent: Budget, cap: Cap, holder: str) -> None:
-        path = (*parent._path, next(_ids))  # noqa: SLF001 - a lease is a part of its parent
+        path = (*parent._path, next(parent._books.ids))  # noqa: SLF001 - a lease is a part of its parent
         self._bind(parent._ref, parent._system, parent._books, path, f"lease of {holder}")  # noqa: SLF001 - likewise
         self.holder = holder
         self.max_usd = None if cap.usd is None else in_usd(cap.usd)
@@ -391,7 +386,7 @@ class BudgetPool(Budget):
         cap = _cap(usd, tokens, "usd", "tokens")
         filled("name", name, optional=True)
         pool = BudgetPool.__new__(BudgetPool)
-        ident = next(_ids)
+        ident = next(self._books.ids)
         title = name or f"child of {self.name}"
         pool._bind(self._ref, self._system, self._books, (*self._path, ident), title)  # noqa: SLF001 - same class
         self._ref.tell(PoolOrder(ident, self._path, cap, title))

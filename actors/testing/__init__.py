@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from actors.testing._errors import (
         CassetteError,
         ExpectationFailed,
+        InjectedCrash,
         InvariantViolated,
         NoRecording,
         RealModelBlocked,
@@ -59,6 +60,7 @@ __all__ = [
     "ExpectationFailed",
     "Fault",
     "FaultyModel",
+    "InjectedCrash",
     "InvariantViolated",
     "ModelCall",
     "NoRecording",
@@ -97,6 +99,7 @@ _LAZY = {
     "ExpectationFailed": "_errors",
     "Fault": "_faulty",
     "FaultyModel": "_faulty",
+    "InjectedCrash": "_errors",
     "InvariantViolated": "_errors",
     "ModelCall": "_calls",
     "NoRecording": "_errors",

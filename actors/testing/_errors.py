@@ -8,6 +8,7 @@ CallboardError
 ├── NoRecording (LookupError)            a cassette does not have this call
 ├── CassetteError                        the file of a cassette cannot be read
 ├── RealModelBlocked (AssertionError)    a real model was called where that is not allowed
+├── InjectedCrash                        an actor failed because its test wanted it to
 ├── RunUnreadable (ValueError)           the files of a run cannot be read
 └── SimulationError (AssertionError)     something happened in a simulation that must not
     ├── SimulationDeadlock               nothing can happen any more, and somebody waits
@@ -29,6 +30,7 @@ from actors._errors import CallboardError
 __all__ = [
     "CassetteError",
     "ExpectationFailed",
+    "InjectedCrash",
     "InvariantViolated",
     "NoRecording",
     "RealModelBlocked",
@@ -185,6 +187,13 @@ class RealModelBlocked(CallboardError, AssertionError):
             "here: give the agent a ScriptedModel or a RecordedModel, or allow real calls with "
             "@pytest.mark.real_models"
         )
+
+
+class InjectedCrash(CallboardError):
+    """An actor failed because its test wanted it to.
+
+    Unlike other exceptions it fails the actor in a request, too, as `crash_on` would have it.
+    """
 
 
 class RunUnreadable(CallboardError, ValueError):

@@ -358,9 +358,12 @@ class Kernel:
 class _Call(ScheduledCall):
     """A call of the system's timers."""
 
-    def __init__(self, kernel: Kernel, when: float, call: Callable[[], object]) -> None:
+    def __init__(
+        self, kernel: Kernel, when: float, call: Callable[[], object], timers: SimulatedTimers
+    ) -> None:
         super().__init__(when, call)
         self._kernel = kernel
+        self.timers = timers
 
     def gone(self) -> bool:
         return self.cancelled
@@ -387,7 +390,7 @@ class SimulatedTimers:
         """Call `call(*args)` in `seconds` of virtual time."""
         kernel = self._kernel
         bound = (lambda: call(*args)) if args else call
-        scheduled = _Call(kernel, kernel.clock.now + max(0.0, seconds), bound)
+        scheduled = _Call(kernel, kernel.clock.now + max(0.0, seconds), bound, self)
         if not self._closed:
             kernel.at(scheduled.when, scheduled)
         return scheduled
@@ -395,8 +398,9 @@ class SimulatedTimers:
     def close(self) -> None:
         """Forget what is scheduled and start nothing new."""
         self._closed = True
-        self._kernel.heap[:] = [e for e in self._kernel.heap if not isinstance(e[2], _Call)]
-        heapq.heapify(self._kernel.heap)
+        heap = self._kernel.heap
+        heap[:] = [e for e in heap if not (isinstance(e[2], _Call) and e[2].timers is self)]
+        heapq.heapify(heap)
 
     def join(self, timeout: float | None = None) -> None:
         """There is no thread."""

@@ -18,9 +18,12 @@ from actors._executing import local
 from actors._future import Future
 from actors._ids import RANDOM
 from actors._options import function, patience
-from actors.testing._errors import InvariantViolated, SimulationDeadlock, SimulationError
+from actors.services._append_file import using
+from actors.services._errand import at_once
+from actors.testing._errors import SimulationDeadlock, SimulationError
 from actors.testing._faults import Faults
 from actors.testing._history import History
+from actors.testing._invariants import Invariants
 from actors.testing._kernel import Kernel, Schedule, SimulatedThread, VirtualClock
 from actors.testing._loop import SimulatedLoop
 from actors.testing._recorder import Recorder
@@ -99,13 +102,16 @@ class Simulation:
         self._kernel.deadlock = self._deadlock  # type: ignore[method-assign]
         self.clock: VirtualClock = self._kernel.clock
         self.history = History()
-        self.faults = Faults(self)
-        self._recorder = Recorder(self._kernel, self.history, self.faults)
+        self.faults = Faults(self, self._kernel)
+        self._recorder = Recorder(self._kernel, self.history, self.faults, self._kept)
         self._loop = SimulatedLoop(self._kernel)
         self._threads = itertools.count(1)
         self._world = closed_world(lambda: self._kernel.stepping)
         options = {"name": "simulation", **system}
         self.system = SimulatedSystem(self._kernel, self._loop, self._recorder, **options)
+        self._invariants = Invariants(
+            seed, self._kernel, self.history, self.system, self._recorder.open_requests
+        )
         self._before: tuple[Any, ...] | None = None
         self._closed = False
 
@@ -120,10 +126,14 @@ class Simulation:
             _default.own.system,
             RANDOM.getstate(),
             random.getstate(),
+            using.disk,
+            at_once.count,
         )
         local.worker = self._kernel.outside
         ambient.clock = self.clock
         _default.own.system = self.system
+        using.disk = self.faults.disk
+        at_once.count = itertools.count(1)
         RANDOM.seed(f"{self.seed} ids")
         random.seed(f"{self.seed} random")
         self._world.__enter__()
@@ -145,13 +155,16 @@ class Simulation:
         """End in order: what is left to do is done, everything stops, and the balance is drawn."""
         kernel, recorder = self._kernel, self._recorder
         kernel.run(self._bounded(lambda: False), kernel.clock.now)
-        if recorder.waited_for:
+        if recorder.waited_for and self._invariants.checks("forgotten"):
             until = kernel.clock.now + PATIENCE
             if not kernel.run(self._bounded(lambda: not recorder.waited_for), until):
                 raise self._deadlock("the simulation is over, and somebody has no answer yet")
+        self._invariants.check_at_rest()
         ending = self.system.shutdown()
         kernel.run(self._bounded(ending.done))
-        self._check_balance()
+        # What is still on its way becomes a dead letter.
+        kernel.run(self._bounded(recorder.arrived))
+        self._invariants.check_at_end()
 
     def _tear_down(self) -> None:
         self._closed = True
@@ -166,7 +179,7 @@ class Simulation:
         finally:
             self._world.__exit__(None, None, None)
             assert self._before is not None
-            worker, clock, system, ids, state = self._before
+            worker, clock, system, ids, state, using.disk, at_once.count = self._before
             local.worker = worker
             ambient.clock = clock
             _default.own.system = system
@@ -274,55 +287,56 @@ class Simulation:
     def always(self, predicate: Callable[[], object], name: str = "") -> None:
         """Check after each step that `predicate()` is true.
 
+        Args:
+            predicate: a plain function of what is there already; it must not wait.
+            name: for the error; else its docstring or name.
+
         Raises:
-            InvariantViolated: from whatever lets the simulation run, when it is not.
+            InvariantViolated: from whatever lets the simulation run, when it is not, or raises.
+            SimulationError: likewise, when it waits.
         """
-        text = name or getattr(predicate, "__doc__", None) or getattr(predicate, "__name__", "?")
-
-        def check() -> None:
-            if not predicate():
-                raise InvariantViolated(
-                    f"{text} does not hold any more after step {self._kernel.steps}, "
-                    f"at {self.clock.now:g} s (seed {self.seed})"
-                )
-
-        self._kernel.after_step.append(check)
+        self._invariants.always(predicate, name)
 
     def eventually(self, predicate: Callable[[], object], *, within: float, name: str = "") -> None:
         """Let the simulation go on until `predicate()` is true.
 
         Args:
-            predicate: asked after each step.
+            predicate: asked after each step; as for `always`.
             within: virtual seconds.
             name: for the error.
 
         Raises:
-            InvariantViolated: it was not true in time.
+            InvariantViolated: it was not true in time, or raised.
+            SimulationError: it waits.
         """
-        text = name or getattr(predicate, "__doc__", None) or getattr(predicate, "__name__", "?")
-        self._kernel.run(self._bounded(lambda: bool(predicate())), self.clock.now + within)
-        if not predicate():
-            raise InvariantViolated(
-                f"{text} did not come about within {within:g} s (seed {self.seed})"
-            )
+        self._invariants.eventually(predicate, within, name, self._bounded)
 
-    def _check_balance(self) -> None:
-        stats = self.system.stats()
-        if stats.waiting:
-            raise InvariantViolated(
-                f"messages were lost or handled twice: {stats.sent} were sent, {stats.handled} "
-                f"handled, {stats.dead} became dead letters (seed {self.seed})"
-            )
-        if stats.actors:
-            raise InvariantViolated(
-                f"{stats.actors} actors live on although the system has stopped (seed {self.seed})"
-            )
-        forgotten = self._recorder.open_requests()
-        if forgotten:
-            asks = ", ".join(f"#{number} {a} -> {b}" for number, a, b in forgotten)
-            raise InvariantViolated(
-                f"nobody ever answered what was asked: {asks} (seed {self.seed})"
-            )
+    def allow(self, *names: str) -> None:
+        """Do not check some of what is checked in every simulation.
+
+        Args:
+            names: "lost" (each message is handled once, or becomes a dead letter), "forgotten"
+                (each request is answered), "undead" (only living actors handle messages),
+                "orphan" (no actor outlives its parent or its system), "overdrawn" (budgets keep
+                to their caps, and book each charge), "unreturned" (no lease outlives its holder).
+
+        Raises:
+            InvalidOption: there is no such invariant.
+        """
+        self._invariants.allow(*names)
+
+    def fault(self, target: str, number: int, what: str) -> None:
+        """Write down that a fault was injected; for faults of your own.
+
+        Args:
+            target: path of the actor, or the name of what it hit.
+            number: of the message it is about; 0 if about none.
+            what: which fault, in words that are the same for the same seed.
+        """
+        self._recorder.fault(target, number, what)
+
+    def _kept(self, cell: Any, message: Any, before: Any) -> None:
+        self._invariants.kept(cell, message, before)
 
     # -- who waits ---------------------------------------------------------------------------------
 

@@ -14,16 +14,19 @@ from loguru import logger
 from actors._cell import Cell, LoneCell
 from actors._executing import CELL, Signal, local
 from actors._future import Future
+from actors._lifecycle import State
 from actors._mailbox import Dispatcher
 from actors._messages import ActorFailed, ActorRestarted, DeadLetter, ShutdownReport
 from actors._shutdown import forget
 from actors._system import ActorSystem
 from actors._timers import Timers
 from actors._waiting import signal
+from actors.services._budget_keeper import Books, BudgetKeeper
+from actors.testing._errors import InjectedCrash
 from actors.testing._kernel import Kernel, SimulatedThread, SimulatedTimers
 from actors.testing._loop import SimulatedDispatcher, SimulatedLoop
 
-__all__ = ["Observer", "SimulatedSystem", "sender"]
+__all__ = ["Hold", "Observer", "SimulatedSystem", "sender"]
 
 
 def sender() -> str:
@@ -37,17 +40,30 @@ def sender() -> str:
     return getattr(worker, "name", "") or "test"
 
 
+Hold = Callable[[Callable[[], None]], None]
+"""Keeps what it is given, and calls it when its time has come."""
+
+
 class Observer(Protocol):
     """Who sees everything that happens in a simulated system, and may interfere."""
 
-    def sending(self, cell: Any, item: Any) -> float:
-        """Somebody sends `item`; return after how many seconds it is to be delivered."""
+    def sending(self, cell: Any, item: Any) -> Hold | None:
+        """Somebody sends `item`; return None to have it delivered, or who does so later."""
 
-    def stopping(self, cell: Any) -> float:
+    def stopping(self, cell: Any) -> Hold | None:
         """Somebody orders an actor to stop; likewise, as it must not overtake what was sent."""
 
-    def handling(self, cell: Any, message: Any) -> None:
-        """An actor is about to handle a message; what is raised here, it raises."""
+    def handling(self, cell: Any, message: Any) -> Callable[[Any], Any] | None:
+        """An actor is about to handle a message; what is raised here, it raises.
+
+        Return what its result has to go through, or None.
+        """
+
+    def starting(self, cell: Any) -> Exception | None:
+        """An instance was made; return what its start is to fail with, or None."""
+
+    def kept(self, cell: Any, message: Any, before: Any) -> None:
+        """The keeper of a budget handled a message; `before`, so much was settled."""
 
     def replied(self, cell: Any, future: Any, reply: Any) -> None:
         """A request was answered."""
@@ -89,28 +105,63 @@ class SimulatedCell(Cell):
             self._receive = handler  # the flight recorder's, around what is seen already
             return
         handling = self.system.observer.handling
+        if issubclass(self.spec.cls, BudgetKeeper):
+            handler = self._audited(handler)
 
         def observed(message: Any) -> Any:
-            handling(self, message)
-            return handler(message)
+            after = handling(self, message)
+            result = handler(message)
+            return result if after is None else after(result)
 
         self._receive = observed
 
+    def _audited(self, handler: Any) -> Any:
+        kept = self.system.observer.kept
+        ledger = self.spec.args[0].ledger
+
+        def audited(message: Any) -> Any:
+            before = ledger._root.settled
+            try:
+                return handler(message)
+            finally:
+                kept(self, message, before)
+
+        return audited
+
+    def begin(self) -> None:
+        super().begin()
+        if self.state is State.RUNNING and "on_start" in vars(self.instance):
+            # Its class has no `on_start`, so nobody has looked at what `_build` put there.
+            self.post(Cell._op_escalate, self.instance.on_start.error)
+
+    def _build(self) -> None:
+        super()._build()
+        error = self.system.observer.starting(self)
+        if error is not None:
+            self.instance.on_start = _Failing(error)
+
+    async def _not_handled(self, message: Any, future: Any, error: BaseException) -> int:
+        handled = await super()._not_handled(message, future, error)
+        # It crashes, which a request that only raises an exception would not have it do.
+        if isinstance(error, InjectedCrash) and self.state < State.STOPPING and not self.then:
+            step = self._fail(error)
+            if step is not None:
+                await step
+        return handled
+
     def put(self, item: Any) -> None:
-        delay = self.system.observer.sending(self, item)
-        # Whoever sends to a full mailbox may have to wait, or to be told so.
-        if delay and self.bounds is None:
-            self.system.timers.call_later(delay, super().put, item)
-        else:
+        hold = self.system.observer.sending(self, item)
+        if hold is None:
             super().put(item)
+        else:
+            hold(partial(super().put, item))
 
     def order_stop(self, future: Future[bool] | None = None, *, drain: bool = True) -> None:
-        delay = self.system.observer.stopping(self)
-        if delay:
-            stop = super().order_stop
-            self.system.timers.call_later(delay, lambda: stop(future, drain=drain))
-        else:
+        hold = self.system.observer.stopping(self)
+        if hold is None:
             super().order_stop(future, drain=drain)
+        else:
+            hold(partial(super().order_stop, future, drain=drain))
 
     def stopped_event(self) -> threading.Event:
         extras = self.more()
@@ -123,9 +174,11 @@ class SimulatedCell(Cell):
         return extras.stopped
 
     def _invoke(self, message: Any) -> Any:
-        if type(message).__module__ == "pykka.messages":
-            self.system.observer.handling(self, message)
-        return super()._invoke(message)
+        if type(message).__module__ != "pykka.messages":
+            return super()._invoke(message)
+        after = self.system.observer.handling(self, message)
+        result = super()._invoke(message)
+        return result if after is None else after(result)
 
     def _answer(self, future: Any, result: Any) -> None:
         self.system.observer.replied(self, future, result)
@@ -133,7 +186,10 @@ class SimulatedCell(Cell):
 
     def enter(self) -> None:
         super().enter()
-        self.system.observer.noted("start", self.path)
+        system = self.system
+        system.observer.noted("start", self.path)
+        if issubclass(self.spec.cls, BudgetKeeper):
+            system.books.append((self.path, self.spec.args[0]))
 
     def leave(self) -> None:
         super().leave()
@@ -165,6 +221,16 @@ class SimulatedLoneCell(SimulatedCell, LoneCell):
     """Likewise, of an actor without a supervisor."""
 
     __slots__ = ()
+
+
+class _Failing:
+    """An `on_start` that fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __call__(self) -> None:
+        raise self.error
 
 
 class SimulatedPool:
@@ -252,6 +318,8 @@ class SimulatedSystem(ActorSystem):
     ) -> None:
         self.observer = observer
         self.kernel = kernel
+        # The books of all budgets that were ever opened here, with the paths of their keepers.
+        self.books: list[tuple[str, Books]] = []
         super().__init__(clock=kernel.clock, **options)
         self._loop = SimulatedDispatcher(kernel, loop)
 

@@ -1181,6 +1181,6 @@ def test_ten_thousand_children_of_one_actor_take_ten_times_as_long_as_a_thousand
     intensity = 100_000 if how == "after each has failed" else 2
     policy = Supervision(strategy, intensity=intensity, period=60.0, auto_shutdown="all")
     few = min(cpu_seconds_of_a_life(system, policy, 1000, how) for _ in range(2))
-    many = cpu_seconds_of_a_life(system, policy, 10_000, how)
+    many = min(cpu_seconds_of_a_life(system, policy, 10_000, how) for _ in range(2))
     # Steps that grow with the square would take a hundred times as long.
     assert many < 30 * few, f"{few:.3f} s for 1000, {many:.3f} s for 10 000"

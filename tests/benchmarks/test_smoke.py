@@ -79,7 +79,8 @@ def test_the_issue_of_the_suite_is_covered() -> None:
     asked = "ask-thread ask-actor ask-async gather-1 gather-10 gather-100 gather-10000"
     rest = "spawn idle waiting step-pipeline budget log fairness stress-mixed"
     slopes = "slope-actors slope-messages slope-children"
-    assert set(f"{savina} {asked} {rest} {slopes}".split()) <= set(BENCHMARKS)
+    simulated = "simulate-messages simulate-start simulate-broadcast"
+    assert set(f"{savina} {asked} {rest} {slopes} {simulated}".split()) <= set(BENCHMARKS)
     assert {peer for benchmark in BENCHMARKS.values() for peer in benchmark.cases} == set(PEERS)
     for name in savina.split():
         assert {"callboard", "pykka", "asyncio", "deque", "erlang"} <= set(BENCHMARKS[name].cases)
