@@ -137,8 +137,16 @@ def box(sim):
 def file(tmp_path):
     return tmp_path / "log.txt"
 
+def of_the_test_kit():
+    return []
+
+of_the_test_kit.__module__ = "actors.testing.anywhere"
+of_the_test_kit = pytest.fixture(of_the_test_kit)
+
 @pytest.mark.simulate(seeds=3)
-def test_fresh_ones(sim, shared, box, file, tmp_path, an_async_one):
+def test_fresh_ones(sim, shared, box, file, tmp_path, an_async_one, of_the_test_kit):
+    of_the_test_kit.append(sim.seed)
+    assert of_the_test_kit == [sim.seed]
     shared.append(sim.seed)
     runs.append(sim.seed)
     assert box.ask("all") == []
