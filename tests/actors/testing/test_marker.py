@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
-import actors
-
 pytestmark = pytest.mark.slow
 
-README = Path(actors.__file__).parent / "README.md"
 PLUGINS = ("-p", "actors.testing.plugin", "-p", "pytest_asyncio.plugin")
 
 ACTORS = """
@@ -462,12 +458,3 @@ def test_fails(sim, name):
     )
     assert "/one" in (pytester.path / "history.txt").read_text()
     assert "/two" in (pytester.path / "history-2.txt").read_text()
-
-
-def test_the_example_of_the_readme_fails_as_it_is_shown_there(run, pytester):
-    section = README.read_text(encoding="utf-8").partition("## Simulations in pytest")[2]
-    code, shown = re.findall(r"```(?:python|text)\n(.*?)```", section, re.DOTALL)[:2]
-    pytester.makepyfile(test_orders=code)
-    printed = str(run("", "-q", "test_orders.py").stdout)
-    took = re.compile(r", [\d.]+ s\)")
-    assert took.sub(")", shown) in took.sub(")", printed)
