@@ -47,6 +47,7 @@ SHARE = 50
 """A look is due no sooner than after so many times what the last one took."""
 
 _get_running_loop = asyncio._get_running_loop
+_current_task = asyncio.current_task
 
 
 class Wait(Protocol):
@@ -99,9 +100,10 @@ def own_turn() -> Any:
 
     A task that a handler started is not its turn: the actor may go on without it.
     """
-    if _get_running_loop() is not None:
+    loop = _get_running_loop()
+    if loop is not None:
         cell = CELL.get()
-        if cell is None or cell.frame is None or cell.frame is not asyncio.current_task():
+        if cell is None or cell.frame is None or cell.frame is not _current_task(loop):
             return None
         return cell
     worker = local.worker
@@ -277,8 +279,10 @@ class _Aside:
         # At once, or what the task has come to would be kept until the next look.
         key, self.key = self.key, None
         asides = self.cell.asides
-        if asides is not None:
-            asides.ended(key, self)
+        if asides is not None and asides.notes.get(key) is self:
+            asides.notes.pop(key, None)
+            if not asides.notes and not asides.soon:
+                asides.end()
 
 
 _ASIDE: ContextVar[_Aside | None] = ContextVar("callboard_aside", default=None)
@@ -291,15 +295,17 @@ def note_aside(wait: Wait) -> _Aside | None:
     if cell is None or not cell.dispatcher.awaits:
         return None
     here = _get_running_loop()
-    home = cell.dispatcher.loop
-    note = _Aside(cell, wait, None if here is None else asyncio.current_task())
+    dispatcher = cell.dispatcher
     if here is None:
+        note = _Aside(cell, wait, None)
         _ASIDE.set(note)
-    if here is home:
-        _add(note)
     else:
-        with contextlib.suppress(RuntimeError):  # the loop was closed, and the turn is no more
-            home.call_soon_threadsafe(_add, note)
+        note = _Aside(cell, wait, _current_task(here))
+        if here is dispatcher.loop:
+            _add(note)
+            return note
+    with contextlib.suppress(RuntimeError):  # the loop was closed, and the turn is no more
+        dispatcher.loop.call_soon_threadsafe(_add, note)
     return note
 
 
@@ -334,12 +340,11 @@ class Asides:
         self.handle: asyncio.TimerHandle | None = None
         self.soon = False  # whether a look is due as early as may be
 
-    def ended(self, key: Any, note: _Aside) -> None:
-        """Forget a wait that is over; from its own thread."""
-        if self.notes.get(key) is note:
-            self.notes.pop(key, None)
-        if self.notes:
-            return
+    def end(self) -> None:
+        """Look no more, since nothing is waited for; from any thread.
+
+        A look that is due soon may come: the next such waits may begin before it.
+        """
         loop = self.cell.dispatcher.loop
         if _get_running_loop() is loop:
             self._end()
