@@ -342,7 +342,9 @@ class Life(Duties):
         if entered:
             self.leave()
         self.siblings.ended(self)
-        for future in self.stops:
+        # Each knows the cell, and would wait with it for the garbage collector.
+        stops, self.stops = self.stops, ()
+        for future in stops:
             future._resolve(1, True)
         if self.extras is not None:
             for token, watcher in list(self.extras.watchers.items()):
