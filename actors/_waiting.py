@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
@@ -328,10 +329,12 @@ class Asides:
     closed when the waits began, which is nearly all; later ones find what nobody tells of.
     """
 
-    __slots__ = ("cell", "delay", "handle", "least", "notes", "soon")
+    __slots__ = ("cell", "delay", "handle", "least", "loop", "notes", "soon")
 
     def __init__(self, cell: Any) -> None:
-        self.cell = cell
+        # Weak, or a look that is due would keep a dead actor.
+        self.cell = weakref.ref(cell)
+        self.loop: asyncio.AbstractEventLoop = cell.dispatcher.loop
         # By the task that waits; a thread's note stands for itself.
         # Invariant: all here changes on the loop of the cell only, but a wait that ends on a thread
         # takes its own note out.
@@ -345,7 +348,7 @@ class Asides:
 
         A look that is due soon may come: the next such waits may begin before it.
         """
-        loop = self.cell.dispatcher.loop
+        loop = self.loop
         if _get_running_loop() is loop:
             self._end()
         else:
@@ -353,9 +356,10 @@ class Asides:
                 loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
-        if self.notes or self.cell.asides is not self:
+        cell = self.cell()
+        if self.notes or cell is None or cell.asides is not self:
             return
-        self.cell.asides = None
+        cell.asides = None
         if self.handle is not None:
             self.handle.cancel()
             self.handle = None
@@ -366,13 +370,14 @@ class Asides:
 
     def needed(self) -> list[Wait]:
         """Return what the cell's turn cannot go on without; from any thread."""
-        task = self.cell.frame
+        cell = self.cell()
+        task = None if cell is None else cell.frame
         if task is None:
             return []
         waits = []
         for part in needed_by(task):
             note = part.get(_ASIDE) if isinstance(part, Context) else self.notes.get(part)
-            if note is not None and note.cell is self.cell and note.waits_for is not None:
+            if note is not None and note.cell is cell and note.waits_for is not None:
                 waits.append(note.waits_for)
         return waits
 
@@ -380,7 +385,7 @@ class Asides:
         """Look soon, since something else has changed; from any thread."""
         if self.soon:
             return
-        loop = self.cell.dispatcher.loop
+        loop = self.loop
         if _get_running_loop() is loop:
             self.look_soon()
         else:
@@ -389,7 +394,8 @@ class Asides:
 
     def look_soon(self) -> None:
         """Look as early as may be."""
-        if self.cell.asides is self and not self.soon:
+        cell = self.cell()
+        if cell is not None and cell.asides is self and not self.soon:
             self.soon = True
             self.delay = self.least
             self._arm()
@@ -397,23 +403,24 @@ class Asides:
     def _arm(self) -> None:
         if self.handle is not None:
             self.handle.cancel()
-        self.handle = self.cell.dispatcher.loop.call_later(self.delay, self._look)
+        # In no context, or that of whoever waits would be kept until then, with all that is in it.
+        loop, when = self.loop, self.loop.time() + self.delay
+        self.handle = loop.call_at(when, self._look, context=Context())
 
     def _look(self) -> None:
         self.handle = None
         self.soon = False
-        cell = self.cell
-        if not self.notes:
+        cell = self.cell()
+        if not self.notes or cell is None:
             self._end()
             return
-        loop = cell.dispatcher.loop
-        began = loop.time()
+        began = self.loop.time()
         if cell.frame is not None and cell.waits_for is None:
             circle = _circle(cell)
             if circle:
                 error = _error(circle, cell)
                 any(step.wait.refuse(error) for step in circle)
-        self.least = max(SOON, SHARE * (loop.time() - began))
+        self.least = max(SOON, SHARE * (self.loop.time() - began))
         self.delay = max(self.least, 2 * self.delay)
         if self.delay <= LATEST:
             self._arm()
