@@ -9,6 +9,8 @@ import pytest
 
 from actors.agents._local import LocalModel, default_model_file
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.fixture(scope="session")
 def local_model() -> Iterator[LocalModel]:

@@ -5,6 +5,10 @@ It stands above everything else in `actors`, and is a pytest plugin (`actors.tes
 ```
 _errors, _ci                    what tests fail with; whether this is CI
 _simulation and what it imports whole systems in one thread, on virtual time, in a seed's order
+_schedules                      who is next: by seed, as chosen, as enumerated
+_explore, _outcome, _shrink     pure: many simulations of one test, and the shortest that fails
+_chart, _report                 a history as a sequence chart; what a failure prints
+_marker                         the marker `simulate` and the fixture `sim`
 _waiting                        how a test waits
 _probe                          TestProbe
 _calls                          what the doubles of models share
@@ -29,10 +33,12 @@ if TYPE_CHECKING:
     from actors.testing._difference import Change, Difference, compare
     from actors.testing._errors import (
         CassetteError,
+        EndlessSimulation,
         ExpectationFailed,
         InjectedCrash,
         InvariantViolated,
         NoRecording,
+        NotDeterministic,
         RealModelBlocked,
         RealWorld,
         RunUnreadable,
@@ -57,6 +63,7 @@ __all__ = [
     "CassetteError",
     "Change",
     "Difference",
+    "EndlessSimulation",
     "ExpectationFailed",
     "Fault",
     "FaultyModel",
@@ -64,6 +71,7 @@ __all__ = [
     "InvariantViolated",
     "ModelCall",
     "NoRecording",
+    "NotDeterministic",
     "RealModelBlocked",
     "RealWorld",
     "RecordedModel",
@@ -96,6 +104,7 @@ _LAZY = {
     "CassetteError": "_errors",
     "Change": "_difference",
     "Difference": "_difference",
+    "EndlessSimulation": "_errors",
     "ExpectationFailed": "_errors",
     "Fault": "_faulty",
     "FaultyModel": "_faulty",
@@ -103,6 +112,7 @@ _LAZY = {
     "InvariantViolated": "_errors",
     "ModelCall": "_calls",
     "NoRecording": "_errors",
+    "NotDeterministic": "_errors",
     "RealModelBlocked": "_errors",
     "RealWorld": "_errors",
     "RecordedModel": "_recorded",

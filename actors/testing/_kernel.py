@@ -19,19 +19,14 @@ from actors._errors import MissingExtra
 from actors._executing import Signal, local
 from actors._timers import LEAST_SWEPT, ScheduledCall
 from actors.testing._errors import SimulationError
+from actors.testing._schedules import Schedule
 
-__all__ = ["Due", "Kernel", "Schedule", "SimulatedThread", "SimulatedTimers", "VirtualClock"]
+__all__ = ["Due", "Kernel", "SimulatedThread", "SimulatedTimers", "VirtualClock"]
+
+__tracebackhide__ = True  # pytest shows the lines of the test, not these
 
 EPOCH = 1_767_225_600.0
 """What the clock on the wall says when a simulation begins: 2026-01-01, 00:00 UTC."""
-
-
-class Schedule(Protocol):
-    """Who chooses."""
-
-    def choose(self, count: int) -> int:
-        """Return one of the numbers below `count`, which is at least two; 0 is the oldest."""
-        ...
 
 
 class VirtualClock:
@@ -261,7 +256,7 @@ class Kernel:
         if not isinstance(thread, SimulatedThread):
             if self.stepping:
                 self.nobody.signal()
-            if not self.run(lambda: signal.given, until) and until == math.inf:
+            if not self.run(self.bounded(lambda: signal.given), until) and until == math.inf:
                 raise self.deadlock("the test waits for an answer that nobody will give")
             return signal.given
         signal.waiter = thread
@@ -278,6 +273,10 @@ class Kernel:
     def deadlock(self, what: str) -> SimulationError:
         """Return the error of one who waits while nothing can happen any more."""
         return SimulationError(what)
+
+    def bounded(self, done: Callable[[], bool]) -> Callable[[], bool]:
+        """Return `done`, or what raises an error instead after too many steps."""
+        return done
 
     # -- letting it happen -----------------------------------------------------------------------
 

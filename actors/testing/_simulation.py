@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import math
 import random
-from collections import deque
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -20,17 +19,20 @@ from actors._ids import RANDOM
 from actors._options import function, patience
 from actors.services._append_file import using
 from actors.services._errand import at_once
-from actors.testing._errors import SimulationDeadlock, SimulationError
+from actors.testing._errors import EndlessSimulation, SimulationDeadlock, SimulationError
 from actors.testing._faults import Faults
 from actors.testing._history import History
 from actors.testing._invariants import Invariants
-from actors.testing._kernel import Kernel, Schedule, SimulatedThread, VirtualClock
+from actors.testing._kernel import Kernel, SimulatedThread, VirtualClock
 from actors.testing._loop import SimulatedLoop
 from actors.testing._recorder import Recorder
+from actors.testing._schedules import RandomSchedule, Schedule
 from actors.testing._system import SimulatedSystem
 from actors.testing._world import closed_world
 
-__all__ = ["RandomSchedule", "Simulation"]
+__all__ = ["STEPS", "Simulation"]
+
+__tracebackhide__ = True  # pytest shows the lines of the test, not these
 
 T = TypeVar("T")
 
@@ -39,29 +41,6 @@ STEPS = 2_000_000
 
 PATIENCE = 60.0
 """Virtual seconds in which, at the end of a simulation, what was asked has to be answered."""
-
-
-class RandomSchedule:
-    """Chooses by a seed, and keeps what it chose.
-
-    Args:
-        seed: of the choices.
-        first: choices to begin with, before those of the seed.
-    """
-
-    def __init__(self, seed: int, first: tuple[int, ...] = ()) -> None:
-        self._random = random.Random(seed).random  # noqa: S311 - reproducible on purpose
-        self._first = deque(first)
-        self.taken: list[int] = []
-
-    def choose(self, count: int) -> int:
-        """Return one of the numbers below `count`."""
-        if self._first:
-            chosen = min(self._first.popleft(), count - 1)
-        else:
-            chosen = int(self._random() * count)
-        self.taken.append(chosen)
-        return chosen
 
 
 class Simulation:
@@ -75,6 +54,8 @@ class Simulation:
     Args:
         seed: chooses who runs next; the same seed gives the same history, byte for byte.
         schedule: chooses instead of the seed.
+        steps: how many it may take until it counts as one that does not end; for each call that
+            lets it run.
         system: options of the `ActorSystem`, such as `supervision`.
 
     Attributes:
@@ -87,19 +68,30 @@ class Simulation:
 
     Raises:
         MissingExtra: greenlet is not installed (`pip install callboard[testing]`).
-        InvalidOption: `seed` is not a whole number.
+        InvalidOption: `seed` or `steps` is not a whole number, or `steps` is less than 1.
     """
 
     __test__ = False
 
-    def __init__(self, seed: int = 0, *, schedule: Schedule | None = None, **system: Any) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        schedule: Schedule | None = None,
+        steps: int = STEPS,
+        **system: Any,
+    ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise InvalidOption("seed", seed, "a whole number")
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise InvalidOption("steps", steps, "a whole number of at least 1")
+        self._steps = steps
         self.seed = seed
         self.random = random.Random(f"{seed} test")  # noqa: S311 - reproducible on purpose
         self.schedule: Any = schedule or RandomSchedule(seed)
         self._kernel = Kernel(self.schedule)
         self._kernel.deadlock = self._deadlock  # type: ignore[method-assign]
+        self._kernel.bounded = self._bounded  # type: ignore[method-assign]
         self.clock: VirtualClock = self._kernel.clock
         self.history = History()
         self.faults = Faults(self, self._kernel)
@@ -170,9 +162,11 @@ class Simulation:
         self._closed = True
         kernel = self._kernel
         kernel.after_step.clear()
+        kernel.choose = _oldest  # what is done from here on is no part of the schedule
         self._recorder.close()
         try:
             kernel.close()
+            self._loop.go_on()
             self._cancel_tasks()
             self._loop.close()
             self.system.leave()
@@ -219,7 +213,7 @@ class Simulation:
 
         Raises:
             SimulationDeadlock: somebody waits, and nothing can happen any more.
-            SimulationError: it does not end; an actor that has a timer again and again needs
+            EndlessSimulation: it does not end; an actor that has a timer again and again needs
                 `seconds`.
             InvalidOption: `work` is neither of these, or `seconds` no number.
             BaseException: what `work` raised.
@@ -247,13 +241,15 @@ class Simulation:
 
     def _bounded(self, done: Callable[[], bool]) -> Callable[[], bool]:
         kernel = self._kernel
-        last = kernel.steps + STEPS
+        steps = self._steps
+        last = kernel.steps + steps
 
         def bounded() -> bool:
             if kernel.steps > last:
-                raise SimulationError(
-                    f"the simulation does not end: {STEPS:,} steps were taken; say for how long it "
-                    "is to run (`sim.run(seconds=60)`) if an actor has a timer for ever"
+                raise EndlessSimulation(
+                    f"the simulation does not end: {steps:,} steps were taken; say for how long it "
+                    "is to run (`sim.run(seconds=60)`) if an actor has a timer for ever, or allow "
+                    "more (`steps=`)"
                 )
             return done()
 
@@ -368,6 +364,11 @@ class Simulation:
         return SimulationDeadlock(
             f"{what}, at {self.clock.now:g} s of virtual time (seed {self.seed}):{text}"
         )
+
+
+def _oldest(count: int) -> int:  # noqa: ARG001 - as of schedules
+    """Choose as no schedule does."""
+    return 0
 
 
 def _at_most(steps: int, tasks: list[asyncio.Task[Any]]) -> Callable[[], bool]:

@@ -28,6 +28,8 @@ from actors.testing._loop import SimulatedDispatcher, SimulatedLoop
 
 __all__ = ["Hold", "Observer", "SimulatedSystem", "sender"]
 
+__tracebackhide__ = True  # pytest shows the lines of the test, not these
+
 
 def sender() -> str:
     """Return the path of the actor whose code is executing, or the name of the simulated thread."""

@@ -18,6 +18,8 @@ from actors.testing._errors import RealWorld
 
 __all__ = ["closed_world"]
 
+__tracebackhide__ = True  # pytest shows the lines of the test, not these
+
 _REFUSED = {
     "socket.__new__": "open a socket",
     "socket.connect": "connect a socket",

@@ -1,5 +1,6 @@
 """The pytest plugin: fixtures and options of the test kit. Nothing is imported before it is used.
 
+- marker `simulate` and fixture `sim`: run a test in many simulations (`_marker`).
 - fixture `run_snapshot`: compares captured runs with stored ones (extra `testing`).
 - fixture `scripted_model`: makes `ScriptedModel`s, and verifies them at the end of the test.
 - fixture `no_real_models`: real models cannot be called in this test.
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from actors.testing._guard import BlockedCalls
     from actors.testing._scripted import ScriptedModel
     from actors.testing._snapshot import RunSnapshot
+
+pytest_plugins = ["actors.testing._marker"]
 
 __all__ = ["no_real_models", "run_snapshot", "scripted_model"]
 

@@ -28,6 +28,6 @@ def test_no_error_of_the_kit_can_be_taken_for_a_failure_of_a_model():
         for error in vars(_errors).values()
         if isinstance(error, type) and error.__module__ == _errors.__name__
     ]
-    assert len(errors) == 12
+    assert len(errors) == 14
     assert all(issubclass(error, CallboardError) for error in errors)
     assert not any(issubclass(error, ModelError) for error in errors)

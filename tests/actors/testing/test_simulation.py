@@ -18,7 +18,13 @@ import pytest
 
 import actors
 from actors import Actor, ActorSystem, Backoff, Bounded, ChildSpec, Deadline, Supervision
-from actors.testing import RealWorld, Simulation, SimulationDeadlock, SimulationError
+from actors.testing import (
+    InvariantViolated,
+    RealWorld,
+    Simulation,
+    SimulationDeadlock,
+    SimulationError,
+)
 
 
 class Echo(Actor):
@@ -683,3 +689,21 @@ def test_what_is_left_of_a_simulation_does_not_hang():
         slow.ask(1)
     assert sim.system.shutdown().get(timeout=5).abandoned == ()
     assert sim.system not in actors._system.running_systems()
+
+
+def test_a_coroutine_that_a_broken_invariant_leaves_behind_is_cancelled():
+    ends = []
+
+    async def work(sim):
+        echo = sim.system.spawn(Echo)
+        try:
+            await echo.request(1)
+            await echo.request(2)
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+
+    with pytest.raises(InvariantViolated), Simulation() as sim:
+        sim.always(lambda: len(sim.history) < 5, "the history is short")
+        sim.run(work(sim))
+    assert ends == ["cancelled"]
