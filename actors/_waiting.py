@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
@@ -47,6 +48,7 @@ SHARE = 50
 """A look is due no sooner than after so many times what the last one took."""
 
 _get_running_loop = asyncio._get_running_loop
+_current_task = asyncio.current_task
 
 
 class Wait(Protocol):
@@ -99,9 +101,10 @@ def own_turn() -> Any:
 
     A task that a handler started is not its turn: the actor may go on without it.
     """
-    if _get_running_loop() is not None:
+    loop = _get_running_loop()
+    if loop is not None:
         cell = CELL.get()
-        if cell is None or cell.frame is None or cell.frame is not asyncio.current_task():
+        if cell is None or cell.frame is None or cell.frame is not _current_task(loop):
             return None
         return cell
     worker = local.worker
@@ -277,8 +280,10 @@ class _Aside:
         # At once, or what the task has come to would be kept until the next look.
         key, self.key = self.key, None
         asides = self.cell.asides
-        if asides is not None:
-            asides.ended(key, self)
+        if asides is not None and asides.notes.get(key) is self:
+            asides.notes.pop(key, None)
+            if not asides.notes and not asides.soon:
+                asides.end()
 
 
 _ASIDE: ContextVar[_Aside | None] = ContextVar("callboard_aside", default=None)
@@ -291,15 +296,17 @@ def note_aside(wait: Wait) -> _Aside | None:
     if cell is None or not cell.dispatcher.awaits:
         return None
     here = _get_running_loop()
-    home = cell.dispatcher.loop
-    note = _Aside(cell, wait, None if here is None else asyncio.current_task())
+    dispatcher = cell.dispatcher
     if here is None:
+        note = _Aside(cell, wait, None)
         _ASIDE.set(note)
-    if here is home:
-        _add(note)
     else:
-        with contextlib.suppress(RuntimeError):  # the loop was closed, and the turn is no more
-            home.call_soon_threadsafe(_add, note)
+        note = _Aside(cell, wait, _current_task(here))
+        if here is dispatcher.loop:
+            _add(note)
+            return note
+    with contextlib.suppress(RuntimeError):  # the loop was closed, and the turn is no more
+        dispatcher.loop.call_soon_threadsafe(_add, note)
     return note
 
 
@@ -322,10 +329,12 @@ class Asides:
     closed when the waits began, which is nearly all; later ones find what nobody tells of.
     """
 
-    __slots__ = ("cell", "delay", "handle", "least", "notes", "soon")
+    __slots__ = ("cell", "delay", "handle", "least", "loop", "notes", "soon")
 
     def __init__(self, cell: Any) -> None:
-        self.cell = cell
+        # Weak, or a look that is due would keep a dead actor.
+        self.cell = weakref.ref(cell)
+        self.loop: asyncio.AbstractEventLoop = cell.dispatcher.loop
         # By the task that waits; a thread's note stands for itself.
         # Invariant: all here changes on the loop of the cell only, but a wait that ends on a thread
         # takes its own note out.
@@ -334,13 +343,12 @@ class Asides:
         self.handle: asyncio.TimerHandle | None = None
         self.soon = False  # whether a look is due as early as may be
 
-    def ended(self, key: Any, note: _Aside) -> None:
-        """Forget a wait that is over; from its own thread."""
-        if self.notes.get(key) is note:
-            self.notes.pop(key, None)
-        if self.notes:
-            return
-        loop = self.cell.dispatcher.loop
+    def end(self) -> None:
+        """Look no more, since nothing is waited for; from any thread.
+
+        A look that is due soon may come: the next such waits may begin before it.
+        """
+        loop = self.loop
         if _get_running_loop() is loop:
             self._end()
         else:
@@ -348,9 +356,10 @@ class Asides:
                 loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
-        if self.notes or self.cell.asides is not self:
+        cell = self.cell()
+        if self.notes or cell is None or cell.asides is not self:
             return
-        self.cell.asides = None
+        cell.asides = None
         if self.handle is not None:
             self.handle.cancel()
             self.handle = None
@@ -361,13 +370,14 @@ class Asides:
 
     def needed(self) -> list[Wait]:
         """Return what the cell's turn cannot go on without; from any thread."""
-        task = self.cell.frame
+        cell = self.cell()
+        task = None if cell is None else cell.frame
         if task is None:
             return []
         waits = []
         for part in needed_by(task):
             note = part.get(_ASIDE) if isinstance(part, Context) else self.notes.get(part)
-            if note is not None and note.cell is self.cell and note.waits_for is not None:
+            if note is not None and note.cell is cell and note.waits_for is not None:
                 waits.append(note.waits_for)
         return waits
 
@@ -375,7 +385,7 @@ class Asides:
         """Look soon, since something else has changed; from any thread."""
         if self.soon:
             return
-        loop = self.cell.dispatcher.loop
+        loop = self.loop
         if _get_running_loop() is loop:
             self.look_soon()
         else:
@@ -384,7 +394,8 @@ class Asides:
 
     def look_soon(self) -> None:
         """Look as early as may be."""
-        if self.cell.asides is self and not self.soon:
+        cell = self.cell()
+        if cell is not None and cell.asides is self and not self.soon:
             self.soon = True
             self.delay = self.least
             self._arm()
@@ -392,23 +403,24 @@ class Asides:
     def _arm(self) -> None:
         if self.handle is not None:
             self.handle.cancel()
-        self.handle = self.cell.dispatcher.loop.call_later(self.delay, self._look)
+        # In no context, or that of whoever waits would be kept until then, with all that is in it.
+        loop, when = self.loop, self.loop.time() + self.delay
+        self.handle = loop.call_at(when, self._look, context=Context())
 
     def _look(self) -> None:
         self.handle = None
         self.soon = False
-        cell = self.cell
-        if not self.notes:
+        cell = self.cell()
+        if not self.notes or cell is None:
             self._end()
             return
-        loop = cell.dispatcher.loop
-        began = loop.time()
+        began = self.loop.time()
         if cell.frame is not None and cell.waits_for is None:
             circle = _circle(cell)
             if circle:
                 error = _error(circle, cell)
                 any(step.wait.refuse(error) for step in circle)
-        self.least = max(SOON, SHARE * (loop.time() - began))
+        self.least = max(SOON, SHARE * (self.loop.time() - began))
         self.delay = max(self.least, 2 * self.delay)
         if self.delay <= LATEST:
             self._arm()
