@@ -31,9 +31,18 @@ _REFUSED = {
     "open": "open a file",
 }
 
-_OWN = ("actors", "patterns", "loguru", "importlib", "linecache", "traceback", "greenlet")
-"""Packages that may open files in a simulation: Python's own imports, and the log on a disk, which
-a test gives a path of its own."""
+_OWN = (
+    "_pytest",
+    "actors",
+    "greenlet",
+    "importlib",
+    "linecache",
+    "loguru",
+    "patterns",
+    "traceback",
+)
+"""Packages that may open files in a simulation: imports, by Python's own loader or by pytest's, and
+the log on a disk, which a test gives a path of its own."""
 
 _hooked = False
 _real_sleep = time.sleep
