@@ -6,8 +6,11 @@ imports this facade (a test holds the table against the real imports):
 ```
 layer 0  _errors, _clock, _messages          error tree, time, the Structs all share
 layer 0  _executing, _ids                    whose code is executing; ids of runs and spans
+layer 0  _awaiting                           what a task cannot go on without
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
 layer 1  _context, _waiting                  what travels with messages; who waits for whom
+layer 1  _options                            whether an option can work
+layer 1  _threads                            waiting and threads that finalizers may be in
 layer 2  _deadline, _answer, _timers         mechanism: deadlines, replies, scheduled calls
 layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
 layer 3  _future                             replies, and what is derived from several
@@ -44,6 +47,7 @@ from actors._errors import (
     CallboardError,
     ContextWindowExceeded,
     DeadlineExceeded,
+    FinalizerWaits,
     ForeignRef,
     ForkedSystem,
     InvalidOption,
@@ -67,6 +71,7 @@ from actors._errors import (
     StashOverflow,
     SystemStopped,
     Timeout,
+    TooManyWaiting,
     TraceError,
     UnexpectedCoroutine,
     UnknownModel,
@@ -152,6 +157,7 @@ __all__ = [
     "Event",
     "EventBus",
     "Events",
+    "FinalizerWaits",
     "ForeignRef",
     "ForkedSystem",
     "Future",
@@ -199,6 +205,7 @@ __all__ = [
     "SystemStopped",
     "Terminated",
     "Timeout",
+    "TooManyWaiting",
     "TraceError",
     "Tracer",
     "TreeNode",

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 import pykka
 
-from actors._errors import CallboardError, ForeignRef, InvalidOption, NoReplyExpected
+from actors._errors import CallboardError, InvalidOption, NoReplyExpected, UnexpectedCoroutine
 from actors._future import Future
 from actors._mailbox import Bounded, Unbounded
-from actors._ref import ActorRef
-from actors._supervision import ChildSpec, DispatcherName, Supervision
+from actors._options import flag, hashable, patience
+from actors._ref import ActorRef, own_ref
+from actors._supervision import DISPATCHERS, ChildSpec, DispatcherName, Supervision
 
 __all__ = ["Actor", "KeyedTimers", "as_spec"]
 
@@ -47,18 +48,24 @@ class KeyedTimers:
             every: whether to go on, `after` seconds from each delivery (fixed delay).
 
         Raises:
-            InvalidOption: `after` is no number of seconds.
+            InvalidOption: `key` is not hashable, `after` no number of seconds, or `every` neither
+                True nor False; a timer of the same key goes on.
         """
+        hashable("key", key)
+        flag("every", every, "; how often is said by `after`")
         if isinstance(after, bool) or not isinstance(after, (int, float)) or not after >= 0:
             raise InvalidOption("after", after, "a number of seconds, zero or more")
+        after = patience(after)  # which knows of whole numbers that no time can be added to
         self._cell.start_timer(key, message, after, every)
 
     def cancel(self, key: object) -> None:
         """Cancel the timer of that key, if there is one."""
+        hashable("key", key)
         self._cell.cancel_timer(key)
 
     def is_active(self, key: object) -> bool:
         """Tell whether a timer of that key will still deliver."""
+        hashable("key", key)
         return cast("bool", self._cell.has_timer(key))
 
 
@@ -104,7 +111,8 @@ class Actor(pykka.Actor):
     flight_recorder: ClassVar[int] = 0
 
     _is_async: ClassVar[bool]
-    """Whether a hook or a public method is `async def`; set by `as_spec` on each class."""
+    """Whether a hook or a public method is `async def`; set by `as_spec` on each class, once its
+    attributes were found to be good."""
 
     _brief: ClassVar[bool] = False
     """Whether hooks neither wait nor take long, so that whoever sends may run them at once. For
@@ -230,11 +238,32 @@ class Actor(pykka.Actor):
             name: unique among the living children; None takes a generated one.
 
         Raises:
+            InvalidOption: an option or an attribute of the class makes no sense.
+            UnexpectedCoroutine: a hook of the class is a generator function.
             NameTaken: a living child has the name.
             SystemStopped: this actor is stopping.
             BaseException: what the child's constructor raised.
         """
         return cast("ActorRef[Any]", self._owner().spawn(as_spec(what, args, name, kwargs)))
+
+    def spawn_in_order(self, *what: type[Any] | ChildSpec) -> tuple[ActorRef[Any], ...]:
+        """Start children one after the other, as OTP's supervisor does.
+
+        It returns at once; the references are good, and what is sent waits. The constructor and
+        `on_start` of each (and those that it starts in order itself) have ended before the next one
+        begins. One that fails counts as a restart, and the next waits until it runs, has ended for
+        good, or the supervisor gives up.
+
+        Args:
+            what: actor classes, or specifications of children.
+
+        Raises:
+            NameTaken: a living child has the name; those before it are started.
+            SystemStopped: this actor is stopping.
+        """
+        owner = self._owner()
+        specs = [as_spec(one, (), None, {}) for one in what]
+        return tuple(owner.spawn(spec, in_order=True) for spec in specs)
 
     @_Default
     def children(self) -> tuple[ActorRef[Any], ...]:
@@ -257,11 +286,15 @@ class Actor(pykka.Actor):
             ForkedSystem: its system was started before this process was forked.
             InvalidOption: it is no reference.
         """
-        self._owner().watch(_own_ref(ref))
+        self._owner().watch(own_ref(ref))
 
     def unwatch(self, ref: ActorRef[Any]) -> None:
-        """Have it not delivered after all, even if it is already queued."""
-        self._owner().unwatch(ref)
+        """Have it not delivered after all, even if it is already queued.
+
+        Raises:
+            ForeignRef, InvalidOption: as `watch`.
+        """
+        self._owner().unwatch(own_ref(ref))
 
     def reply_later(self) -> Future[Any]:
         """Take over the reply to the request being handled; what the handler returns is ignored.
@@ -293,25 +326,15 @@ class Actor(pykka.Actor):
         self._owner().unstash_all()
 
 
-def _own_ref(ref: Any) -> ActorRef[Any]:
-    """Return `ref` if it is a reference to one of our actors."""
-    if isinstance(ref, ActorRef):
-        return ref
-    if isinstance(ref, pykka.ActorRef):
-        raise ForeignRef(
-            f"{ref} runs on a thread of pykka's, which does not tell of its end; derive its class "
-            "from actors.Actor to have it watched"
-        )
-    raise InvalidOption("ref", ref, "an ActorRef, as `spawn` returns it")
-
-
 def as_spec(
     what: type[Any] | ChildSpec, args: tuple[Any, ...], name: str | None, kwargs: dict[str, Any]
 ) -> ChildSpec:
     """Turn the arguments of `spawn` into a `ChildSpec`.
 
     Raises:
-        InvalidOption: `what` is no actor class, or arguments stand beside a ChildSpec.
+        InvalidOption: `what` is no actor class, an attribute of the class makes no sense, or
+            arguments stand beside a ChildSpec.
+        UnexpectedCoroutine: a hook of the class is a generator function.
     """
     if not args and name is None and not kwargs and isinstance(what, type):
         # Most are spawned by their class alone; these share one specification, checked once.
@@ -330,15 +353,58 @@ def as_spec(
         spec = ChildSpec(what, args, kwargs, name)
     if not issubclass(spec.cls, Actor):
         raise InvalidOption("spawn", spec.cls, "a class derived from actors.Actor")
-    supervision: object = spec.cls.supervision
-    if not isinstance(supervision, Supervision):
-        raise InvalidOption("supervision", supervision, "a Supervision(...)")
     if "_is_async" not in spec.cls.__dict__:
+        _check_attributes(spec.cls)
+        _check_hooks(spec.cls)
         spec.cls._is_async = _has_async_hooks(spec.cls)
-    for mailbox in (spec.mailbox, spec.cls.mailbox):
-        if mailbox is not None and not isinstance(mailbox, (Unbounded, Bounded)):
-            raise InvalidOption("mailbox", mailbox, "Unbounded() or Bounded(n)")
+    _check_mailbox(spec.mailbox)
     return spec
+
+
+def _check_mailbox(mailbox: Any) -> None:
+    if mailbox is not None and not isinstance(mailbox, (Unbounded, Bounded)):
+        raise InvalidOption("mailbox", mailbox, "Unbounded() or Bounded(n)")
+
+
+def _check_attributes(cls: type[Actor]) -> None:
+    """Check the class attributes that are options.
+
+    Raises:
+        InvalidOption: one of them makes no sense.
+    """
+    supervision: object = cls.supervision
+    if not isinstance(supervision, Supervision):
+        raise InvalidOption(f"{cls.__name__}.supervision", supervision, "a Supervision(...)")
+    _check_mailbox(cls.mailbox)
+    dispatcher: object = cls.dispatcher
+    if not (dispatcher is None or dispatcher in DISPATCHERS):
+        expected = "one of " + ", ".join(map(repr, DISPATCHERS)) + ", or None"
+        raise InvalidOption(f"{cls.__name__}.dispatcher", dispatcher, expected)
+    for option in ("stash_capacity", "flight_recorder"):
+        size: object = getattr(cls, option)
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise InvalidOption(
+                f"{cls.__name__}.{option}", size, "a whole number of messages, 0 or more"
+            )
+
+
+def _check_hooks(cls: type[Actor]) -> None:
+    """Check that the hooks can be run.
+
+    Raises:
+        InvalidOption: one cannot be called.
+        UnexpectedCoroutine: one has a `yield` in it, so that to call it runs nothing of it.
+    """
+    for name in _HOOKS:
+        hook = getattr(cls, name)
+        if not callable(hook) and not hasattr(type(hook), "__get__"):
+            raise InvalidOption(f"{cls.__name__}.{name}", hook, "a method")
+        if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
+            raise UnexpectedCoroutine(
+                f"{cls.__name__}.{name} has a `yield` in it, which makes it a generator: nothing "
+                "would ever run it. Return a list, or have a method of its own yield and return "
+                "what that gives; to wait for something, write `async def` and `await`"
+            )
 
 
 def _has_async_hooks(cls: type[Any]) -> bool:

@@ -12,7 +12,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -22,12 +22,16 @@ from loguru import logger
 from actors._errors import (
     AlreadySet,
     DeadlineExceeded,
+    InvalidOption,
     RequestCancelled,
     Timeout,
+    TooManyWaiting,
     WouldBlockLoop,
     WouldDeadlock,
 )
 from actors._executing import CELL, local
+from actors._options import LONGEST, NUMBERS, function, patience
+from actors._threads import acquire
 from actors._waiting import begin_wait, signal
 
 __all__ = ["Answer", "Requestee", "annotate", "renew_answer_lock"]
@@ -81,8 +85,15 @@ class Answer(pykka.Future[T], Generic[T]):
     # Shadows the instance attribute that pykka's constructor would set.
     _get_hook: Any = None
 
+    # What would have blocked a loop, and what to write instead.
+    _on_loop = ("Future.get()", "`await` the future")
+
     # Where the request was sent; known in Python's development mode only, see ActorRef.request.
     _place: str | None = None
+
+    # What it is as something that an actor waits for; see `Wait`.
+    plain: bool = True
+    advice = "use tell in one of the directions, or answer with reply_later"
 
     def __init__(self) -> None:
         # pykka's constructor is not called: all it does is to set what stands on the class here.
@@ -118,6 +129,7 @@ class Answer(pykka.Future[T], Generic[T]):
 
         Raises:
             AlreadySet: the future has an answer.
+            InvalidOption: it is none of these; the future stays open.
         """
         if self._get_hook is not None or not self._fail(_exception_of(exc_info)):
             raise AlreadySet("this future already has an answer")
@@ -127,7 +139,13 @@ class Answer(pykka.Future[T], Generic[T]):
         return self._resolve(_VALUE, value)
 
     def try_set_exception(self, error: BaseException) -> bool:
-        """Answer with an exception if nobody did; False means that nobody waits for it."""
+        """Answer with an exception if nobody did; False means that nobody waits for it.
+
+        Raises:
+            InvalidOption: it is no exception; the future stays open.
+        """
+        if not isinstance(error, BaseException):
+            raise InvalidOption("error", error, "an exception, such as ValueError('why')")
         return self._fail(error)
 
     def _fail(self, error: BaseException) -> bool:
@@ -186,7 +204,11 @@ class Answer(pykka.Future[T], Generic[T]):
         """Call `callback(future)` once there is an answer, on the thread that gives it.
 
         If there is one already, it is called at once. What it raises is logged.
+
+        Raises:
+            InvalidOption: `callback` cannot be called.
         """
+        function("callback", callback, "a function of the future")
         if self._add_callback(callback):
             if self._when is not None and self._requestee is not None:
                 self._requestee.expire_at(self._when, self)
@@ -236,7 +258,7 @@ class Answer(pykka.Future[T], Generic[T]):
             return self._value  # type: ignore[no-any-return]
         error, traceback = self._value
         if self._place is not None:
-            annotate(error, self._place)
+            annotate(error, self._place.__str__)
         # Each raise starts from the original traceback, or it would grow with every reader.
         raise error.with_traceback(traceback)
 
@@ -249,12 +271,18 @@ class Answer(pykka.Future[T], Generic[T]):
             timeout: seconds to wait at most; None waits as long as it takes.
 
         Raises:
+            InvalidOption: `timeout` is no number of seconds.
             Timeout: no answer within `timeout`; the request goes on.
             DeadlineExceeded: the request's own deadline passed.
             RequestCancelled: the future was cancelled.
+            WouldDeadlock: the actor that waits would wait for itself.
+            FinalizerWaits: a finalizer waits too long, in the middle of something else.
+            TooManyWaiting: there is no thread left for another handler that waits.
             WouldBlockLoop: an event loop runs on this thread.
             BaseException: what the handler raised.
         """
+        if timeout is not None and (type(timeout) not in NUMBERS or not 0 <= timeout < LONGEST):
+            timeout = patience(timeout)
         if self._state == _PENDING:
             if self._get_hook is not None:
                 return self._run_hook(timeout)
@@ -263,7 +291,7 @@ class Answer(pykka.Future[T], Generic[T]):
 
     def _wait(self, timeout: float | None) -> None:
         if _get_running_loop() is not None:
-            raise WouldBlockLoop
+            raise WouldBlockLoop(*self._on_loop)
         arrival = signal()
 
         def arrived(_: Answer[T]) -> None:
@@ -278,13 +306,16 @@ class Answer(pykka.Future[T], Generic[T]):
                 wait, expires = left, True
         worker = local.worker
         me = self._begin_wait()
-        if worker is not None:
-            worker.before_block()
         try:
-            if wait is None:
-                arrival.acquire()
-                return
-            if arrival.acquire(timeout=min(max(0.0, wait), threading.TIMEOUT_MAX)):
+            if worker is not None:
+                try:
+                    worker.before_block()
+                except TooManyWaiting as error:
+                    # Or what was asked for would be run all the same, and ask the next.
+                    if self._fail(error) and self._requestee is not None:
+                        self._requestee.request_given_up(self)
+                    return
+            if acquire(arrival, wait, "a reply"):
                 return
         finally:
             if me is not None:
@@ -309,6 +340,13 @@ class Answer(pykka.Future[T], Generic[T]):
         if self._state or self._requestee is None:
             return None
         return self._requestee.works_on(self)
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:  # noqa: ARG002 - others need it
+        cell = self.waits_for_cell()
+        return () if cell is None else (cell,)
+
+    def refuse(self, error: WouldDeadlock) -> bool:
+        return self._fail(error)
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._state == _PENDING:
@@ -351,11 +389,14 @@ class Answer(pykka.Future[T], Generic[T]):
     # -- pykka's hook ------------------------------------------------------------------------
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
-        """Have `func(timeout)` make the value on the first `get()` (pykka).
+        """Have `func(timeout)` make the value on the first `get()` (pykka); None: nothing does.
 
         Raises:
             AlreadySet: the future has an answer.
+            InvalidOption: `func` cannot be called.
         """
+        if func is not None:
+            function("func", func, "a function of the timeout in seconds, or None")
         if self._state:
             raise AlreadySet("this future already has an answer")
         self._get_hook = func
@@ -395,16 +436,32 @@ class _Arrival:
 def _exception_of(exc_info: ExcInfo | BaseException | None) -> BaseException:
     if isinstance(exc_info, BaseException):
         return exc_info
-    kind, error, traceback = exc_info if exc_info is not None else sys.exc_info()
-    if error is None:
+    triple: Any = exc_info if exc_info is not None else sys.exc_info()
+    if (
+        not isinstance(triple, tuple)
+        or len(triple) != 3
+        or not (triple[0] is None or _is_kind(triple[0]))
+        or not isinstance(triple[1], (BaseException, type(None)))
+        or not isinstance(triple[2], (TracebackType, type(None)))
+    ):
+        raise InvalidOption(
+            "exc_info", exc_info, "an exception, what sys.exc_info() returns, or None"
+        )
+    kind, given, traceback = triple
+    error: BaseException = given
+    if given is None:
         error = kind() if kind is not None else RuntimeError("no exception to set")
     return error.with_traceback(traceback) if traceback is not None else error
 
 
-def annotate(error: BaseException, note: str) -> None:
+def _is_kind(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def annotate(error: BaseException, make: Callable[[], str]) -> None:
     """Add a note to an exception, once; one that is raised for ever takes no more than 20."""
     # Some take none: a frozen dataclass, one with slots or a property of that name.
     with contextlib.suppress(Exception):
         notes = getattr(error, "__notes__", ())
-        if note not in notes and len(notes) < 20:
+        if len(notes) < 20 and (note := make()) not in notes:
             error.add_note(note)

@@ -41,9 +41,10 @@ class Child(Protocol):
 
     key: Key
     spec: ChildSpec
+    hook: str | None
 
     def order_restart(self, reason: Any) -> None:
-        """Build a new instance and go on."""
+        """Build a new instance, or the first one, and go on."""
 
     def order_halt(self) -> None:
         """End the instance, keep the mailbox, and report."""
@@ -82,6 +83,7 @@ class Children:
         "_halted",
         "_halting",
         "_history",
+        "_hooks_only",
         "_lock",
         "_look_at",
         "_members",
@@ -89,6 +91,7 @@ class Children:
         "_on_empty",
         "_on_escalate",
         "_on_shut_down",
+        "_on_started",
         "_policy",
         "_queue",
         "_quiet_since",
@@ -100,6 +103,7 @@ class Children:
         "_to_halt",
         "_to_stop",
         "_told",
+        "_waits",
         "_wanted_empty",
     )
 
@@ -138,25 +142,38 @@ class Children:
         self._halting: set[Key] = set()  # those of them that have not halted
         self._told: Key | None = None  # the one of them that was told last
         self._reason: Any = None  # why the group is restarted
-        self._halted: set[Key] = set()  # without an instance, waiting to be restarted
+        # Without an instance, waiting to be restarted, or to be started for the first time.
+        # Invariant: where children are restarted in groups, each is in _queue or about to die.
+        self._halted: set[Key] = set()
         self._stopping: Key | None = None  # the one being stopped, of a sequence
         self._drain = True  # whether those that are stopped first handle what they have
         self._to_stop: list[Key] = []  # the sequence, in start order, stopped from the end
-        self._queue: list[Key] = []  # to be restarted one after the other, in this order
+        # To be started one after the other, in start order.
+        # Invariant: behind the first, which may be on its way, all are halted or halting; one that
+        # is neither has ended, or somebody else has its name by now.
+        self._queue: list[Key] = []
         self._starting: Key | None = None  # the one of them that was told to, and does not run yet
+        # While not None, a delay has to pass before the next may start; the latest one counts.
+        self._waits: object = None
+        # Called once, when the queue is through; the owner's own start is over then.
+        self._on_started: Callable[[], None] | None = None
         # When the ones that were asked to end have to be gone, on the clock; one timer serves all,
         # so that stopping a million children does not schedule a million calls.
         # Invariant: its keys are members.
         self._deadlines: dict[Key, float] = {}
+        # Invariant: those of them that may handle messages for as long as they need, and only must
+        # not be inside of a hook at that time.
+        self._hooks_only: set[Key] = set()
         # When the next look at them is due.
         self._look_at: float | None = None
 
     # -- membership --------------------------------------------------------------------------
 
-    def add(self, child: Child) -> bool:
+    def add(self, child: Child, *, in_order: bool = False) -> bool:
         """Take a new child in; tell False if the supervisor is stopping.
 
-        A child whose key is 0 has no name and gets a number.
+        A child whose key is 0 has no name and gets a number. If it is to start in order, it is told
+        to by `start_next` when those before it run.
 
         Raises:
             NameTaken: a living child has the name.
@@ -171,6 +188,9 @@ class Children:
                 raise NameTaken(str(child.key), self._describe())
             self._members[child.key] = child
             self._significant += child.spec.significant
+            if in_order:
+                self._halted.add(child.key)
+                self._queue.append(child.key)
             return True
 
     def get(self, key: Key) -> Any | None:
@@ -210,10 +230,14 @@ class Children:
                 self._starting = None
             if self._closing or self._members.get(child.key) is not child:
                 after.append(child.order_die)
+            elif child.key in self._halting and child.spec.restart == "temporary":
+                # It failed on its own before it was asked to stop: it has halted when it is dead.
+                after.append(child.order_die)
             elif child.key in self._halting:
                 # It failed on its own while it was asked to halt: it has halted.
                 self._halted.add(child.key)
                 self._deadlines.pop(child.key, None)
+                self._hooks_only.discard(child.key)
                 self._no_longer_halting(child.key, after)
             else:
                 self._decide(child, ending, reason, after)
@@ -256,6 +280,8 @@ class Children:
             return
         delay = self._next_delay(now)
         if self._policy.strategy == "one_for_one":
+            if self._queue and self._queue[0] == child.key:
+                self._starting = child.key  # still: the next one waits until it runs
             if delay:
                 after.append(lambda: self._timers.call_later(delay, child.order_restart, reason))
             else:
@@ -272,13 +298,16 @@ class Children:
         reason: Any,
         after: list[Callable[[], object]],
     ) -> None:
-        self._queue = [members[i].key for i in decision.restart]
-        self._to_halt = [
+        # Another group may be under way, of those that started before these; none of it may be
+        # forgotten. One that is to be stopped for good, but has not started yet, still starts.
+        due = {members[i].key for i in decision.restart}.union(self._queue)
+        self._queue = [key for key in self._members if key in due]
+        self._halting.update(
             members[i].key
-            for i in sorted((*decision.restart, *decision.stop))
+            for i in (*decision.restart, *decision.stop)
             if members[i].key not in self._halted
-        ]
-        self._halting.update(self._to_halt)
+        )
+        self._to_halt = [key for key in self._members if key in self._halting]
         self._delay = delay
         self._reason = reason
         self._halt_more(after)
@@ -326,15 +355,26 @@ class Children:
     def _start_queue(self, after: list[Callable[[], object]]) -> None:
         delay = self._delay
         if delay:
-            after.append(lambda: self._timers.call_later(delay, self._start_next))
+            waits = self._waits = object()
+            after.append(lambda: self._timers.call_later(delay, self._waited, waits))
         else:
-            after.append(self._start_next)
+            self._waits = None
+            after.append(self.start_next)
 
-    def _start_next(self) -> None:
-        child = None
-        reason = self._reason
+    def _waited(self, waits: object) -> None:
         with self._lock:
-            while self._queue and not self._closing and not self._halting:
+            if self._waits is not waits:
+                return  # another failure came, and with it a longer delay
+            self._waits = None
+        self.start_next()
+
+    def start_next(self) -> None:
+        """Have the next one of the queue start, if none is on its way."""
+        call: Callable[[], object] | None = None
+        with self._lock:
+            if self._closing or self._halting or self._waits is not None:
+                return
+            while self._queue:
                 key = self._queue[0]
                 if key == self._starting:
                     return
@@ -344,22 +384,42 @@ class Children:
                     # one has to be halted again.
                     self._halted.discard(key)
                     self._starting = key
+                    call = functools.partial(child.order_restart, self._reason)
                     break
                 self._queue.pop(0)
-                child = None
-        if child is not None:
-            child.order_restart(reason)
+            if not self._queue:
+                call, self._on_started = self._on_started, None
+        if call is not None:
+            call()
 
     def started(self, child: Child) -> None:
-        """Hear that a restarted child runs; start the next one of its group."""
+        """Hear that a child runs after it was told to start; start the next one of the queue."""
+        after: list[Callable[[], object]] = []
         with self._lock:
-            if self._starting == child.key:
+            key = child.key
+            if self._starting == key:
                 self._starting = None
-            if self._queue and self._queue[0] == child.key:
-                self._queue.pop(0)
-            more = bool(self._queue)
-        if more:
-            self._start_next()
+            if key in self._halting:
+                # It has to start once more. If the order to halt overtook the one to start, it was
+                # void, since there was nothing to end; given twice, the second one is.
+                if self._told == key:
+                    self._told = None
+                    self._halt_more(after)
+            elif self._queue:
+                if self._queue[0] == key:
+                    self._queue.pop(0)
+                after.append(self.start_next)
+        _call_all(after)
+
+    def call_when_started(self, call: Callable[[], None]) -> bool:
+        """Have `call()` made once the queue is through; tell False if there is none."""
+        with self._lock:
+            if self._closing:
+                return True  # its owner is about to end
+            if not self._queue:
+                return False
+            self._on_started = call
+            return True
 
     def ended(self, child: Child) -> None:
         """Hear that a child is dead; it leaves the tree."""
@@ -383,6 +443,7 @@ class Children:
             ):
                 return  # most children end while nothing goes on among them
             self._deadlines.pop(key, None)
+            self._hooks_only.discard(key)
             if self._starting == key:
                 self._starting = None
             self._halted.discard(key)
@@ -392,7 +453,7 @@ class Children:
                 self._no_longer_halting(key, after)
             elif self._queue and self._queue[0] == key:
                 # It was stopped while the others wait for it to be restarted.
-                after.append(self._start_next)
+                after.append(self.start_next)
         _call_all(after)
 
     # -- stopping ----------------------------------------------------------------------------
@@ -428,10 +489,13 @@ class Children:
         self._queue.clear()
         for key in self._halting:
             self._deadlines.pop(key, None)
+            self._hooks_only.discard(key)
         self._halting.clear()
         self._to_halt.clear()
         self._told = None
         self._starting = None
+        self._waits = None
+        self._on_started = None
         self._stop_more(after)
 
     def _stop_more(self, after: list[Callable[[], object]]) -> None:
@@ -458,11 +522,33 @@ class Children:
             after.append(functools.partial(last.order_stop, drain=self._drain))
         self._watch_over(last, after)
 
+    def watch_over_hooks(self, child: Child) -> None:
+        """Kill a child that is to stop if it is inside of a hook when its time is over.
+
+        Its messages may take as long as they need: `ref.stop()` lets them run.
+        """
+        after: list[Callable[[], object]] = []
+        seconds = child.spec.shutdown
+        if seconds is None:
+            return
+        with self._lock:
+            key = child.key
+            if self._members.get(key) is child and (
+                key not in self._deadlines or key in self._hooks_only
+            ):
+                self._hooks_only.add(key)
+                self._bound(child, KILL_GRACE if seconds == "brutal_kill" else seconds, after)
+        _call_all(after)
+
     def _watch_over(self, child: Any, after: list[Callable[[], object]]) -> None:
         """Kill the child if it takes longer to end than its specification allows."""
         seconds = child.spec.shutdown
         if seconds is None or seconds == "brutal_kill":
             return
+        self._hooks_only.discard(child.key)
+        self._bound(child, seconds, after)
+
+    def _bound(self, child: Any, seconds: float, after: list[Callable[[], object]]) -> None:
         when = self._deadlines[child.key] = self._clock.monotonic() + seconds
         self._look_by(when, seconds, after)
 
@@ -480,6 +566,10 @@ class Children:
             for key in late:
                 del self._deadlines[key]
                 child = self._members[key]
+                if key in self._hooks_only:
+                    self._hooks_only.discard(key)
+                    if child.hook is None:
+                        continue  # it handles its messages, or waits for its children to end
                 # One that was to be restarted with its group still is.
                 wanted = key not in self._halting or child.spec.restart == "temporary"
                 after.append(functools.partial(child.order_kill, wanted=wanted))

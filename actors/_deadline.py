@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,14 @@ from actors._clock import Clock, ambient
 from actors._errors import DeadlineExceeded, InvalidOption
 
 __all__ = ["Deadline"]
+
+
+def _clock_of(given: Clock | None) -> Clock:
+    if given is None:
+        return ambient.clock
+    if not callable(getattr(given, "monotonic", None)):
+        raise InvalidOption("clock", given, "a Clock, such as SystemClock(), or None")
+    return given
 
 
 class Deadline:
@@ -29,7 +38,7 @@ class Deadline:
         clock: what to measure with; the machine's clock unless a system gives its own.
 
     Raises:
-        InvalidOption: `seconds` is not a finite number above zero.
+        InvalidOption: `seconds` is not a finite number above zero, or `clock` is none.
     """
 
     __slots__ = ("_clock", "_scopes", "when")
@@ -40,9 +49,9 @@ class Deadline:
     def __init__(self, seconds: float, *, clock: Clock | None = None) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
             raise InvalidOption("deadline", seconds, "a number of seconds")
-        if not math.isfinite(seconds) or seconds <= 0:
+        if not 0 < seconds <= sys.float_info.max:
             raise InvalidOption("deadline", seconds, "a finite number of seconds above zero")
-        self._clock = clock = clock or ambient.clock
+        self._clock = clock = _clock_of(clock)
         self.when = clock.monotonic() + seconds
         # Invariant: one stack of open scopes per task, since tasks share a deadline.
         self._scopes: dict[Any, list[asyncio.Timeout]] = {}
@@ -54,9 +63,17 @@ class Deadline:
 
     @classmethod
     def at(cls, when: float | None, *, clock: Clock | None = None) -> Self:
-        """Return the deadline at `when` on the clock's monotonic scale (None: never)."""
+        """Return the deadline at `when` on the clock's monotonic scale (None: never).
+
+        Raises:
+            InvalidOption: `when` is no number, or `clock` is none.
+        """
+        if when is not None and (
+            isinstance(when, bool) or not isinstance(when, (int, float)) or math.isnan(when)
+        ):
+            raise InvalidOption("when", when, "a point in time in seconds, or None for never")
         self = cls.__new__(cls)
-        self._clock = clock or ambient.clock
+        self._clock = _clock_of(clock)
         self.when = when
         self._scopes = {}
         return self

@@ -12,12 +12,13 @@ import threading
 from typing import Any
 
 from actors._actor import Actor
+from actors._errors import InvalidOption
 from actors._executing import CELL, local
 from actors._ref import ActorRef
 from actors._shutdown import JOIN_SECONDS
 from actors._system import ActorSystem, running_systems
 
-__all__ = ["current_actor", "default_system"]
+__all__ = ["check_system", "current_actor", "default_system", "system_for"]
 
 
 def current_actor() -> ActorRef[Any] | None:
@@ -49,6 +50,26 @@ def default_system() -> ActorSystem:
         if _default is None or _default._stopping is not None or _default._forked:
             _default = ActorSystem("default")
         return _default
+
+
+def check_system(system: Any) -> None:
+    """Make sure that it is an actor system, or None.
+
+    Raises:
+        InvalidOption: it is neither.
+    """
+    if system is not None and not isinstance(system, ActorSystem):
+        raise InvalidOption("system", system, "an ActorSystem, or None for the default one")
+
+
+def system_for(system: ActorSystem | None) -> ActorSystem:
+    """Return the system that was given, or the default one.
+
+    Raises:
+        InvalidOption: what was given is no system.
+    """
+    check_system(system)
+    return default_system() if system is None else system
 
 
 def _start_in_default_system(

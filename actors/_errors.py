@@ -12,8 +12,11 @@ CallboardError
 ├── RequestCancelled                      somebody called `cancel()` on the future
 ├── AlreadySet (RuntimeError, queue.Full) a future was answered twice
 ├── WouldBlockLoop (RuntimeError)         a blocking call on an event loop's thread
+├── WouldDeadlock (pykka.Timeout, RuntimeError)  actors would wait for each other in a circle
+├── TooManyWaiting (RuntimeError)         no thread is left for another handler that waits
+├── FinalizerWaits (RuntimeError)         a `__del__` waits where that could be for ever
 ├── NoReplyExpected (RuntimeError)        `reply_later()` while handling a told message
-├── UnexpectedCoroutine (TypeError)       a coroutine turned up where nothing can await it
+├── UnexpectedCoroutine (TypeError)       a coroutine or generator that nothing would ever run
 ├── MailboxFull                           a bounded mailbox refused a message
 ├── StashOverflow                         a stash is full
 ├── NameTaken (ValueError)                a living sibling has that name
@@ -57,6 +60,7 @@ __all__ = [
     "CallboardError",
     "ContextWindowExceeded",
     "DeadlineExceeded",
+    "FinalizerWaits",
     "ForeignRef",
     "ForkedSystem",
     "InvalidOption",
@@ -80,11 +84,13 @@ __all__ = [
     "StashOverflow",
     "SystemStopped",
     "Timeout",
+    "TooManyWaiting",
     "TraceError",
     "UnexpectedCoroutine",
     "UnknownModel",
     "UnusableReply",
     "WouldBlockLoop",
+    "WouldDeadlock",
 ]
 
 
@@ -190,12 +196,16 @@ class AlreadySet(CallboardError, RuntimeError, queue.Full):
 
 
 class WouldBlockLoop(CallboardError, RuntimeError):
-    """A blocking call on a thread whose event loop it would stop."""
+    """A blocking call on a thread whose event loop it would stop.
 
-    def __init__(self, call: str = "Future.get()", fix: str = "await the future") -> None:
+    Args:
+        call: what would have blocked.
+        fix: what to write instead of that very call.
+    """
+
+    def __init__(self, call: str, fix: str) -> None:
         super().__init__(
-            f"{call} would block the event loop that runs on this thread; {fix} instead, "
-            "for example `reply = await ref.request(message)`"
+            f"{call} would block the event loop that runs on this thread; write {fix} instead"
         )
 
 
@@ -209,13 +219,57 @@ class WouldDeadlock(CallboardError, pykka.Timeout, RuntimeError):
         actors: paths of those in the circle; the first is the last, too.
     """
 
-    def __init__(self, actors: Sequence[str]) -> None:
+    def __init__(
+        self,
+        actors: Sequence[str],
+        advice: str = "use tell in one of the directions, or answer with reply_later",
+    ) -> None:
         self.actors = tuple(actors)
         circle = " waits for ".join(self.actors[:2])
         circle += "".join(f", which waits for {path}" for path in self.actors[2:])
+        super().__init__(f"{circle}: none of them could go on; {advice}")
+
+
+class FinalizerWaits(CallboardError, RuntimeError):
+    """A finalizer (`__del__`) waits, and what it came in between may have to go on first.
+
+    The garbage collector runs finalizers in the middle of anything, the runtime included, on any
+    thread.
+
+    Attributes:
+        what: what it waits for.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
         super().__init__(
-            f"{circle}: none of them could go on; use tell in one of the directions, "
-            "or answer with reply_later"
+            f"a finalizer waits for {what}, in the middle of what others may wait for; "
+            "do not wait in __del__: use tell, stop(block=False) or shutdown() there"
+        )
+
+
+class TooManyWaiting(CallboardError, RuntimeError):
+    """So many handlers wait on threads that there is none left to run another.
+
+    As a rule they wait for each other: actors that ask others, which ask others, without end. (In
+    a circle it is `WouldDeadlock`.)
+
+    Attributes:
+        threads: how many there are.
+        depth: how many actors wait for each other in a row, or None if it was not that.
+    """
+
+    def __init__(self, threads: int, depth: int | None = None) -> None:
+        self.threads = threads
+        self.depth = depth
+        what = (
+            f"all {threads} threads that there can be are in handlers"
+            if depth is None
+            else f"{depth} actors wait for each other in a row, on {threads} threads"
+        )
+        super().__init__(
+            f"{what}; if actors ask each other without end, end it, else make the handlers async, "
+            "which wait without a thread"
         )
 
 
@@ -224,7 +278,11 @@ class NoReplyExpected(CallboardError, RuntimeError):
 
 
 class UnexpectedCoroutine(CallboardError, TypeError):
-    """A sync handler returned a coroutine that nothing awaits."""
+    """A hook gave a coroutine or a generator that nothing would ever run.
+
+    Raised where a sync handler returned a coroutine, and where an actor is spawned one of whose
+    hooks has a `yield` in it.
+    """
 
 
 class MailboxFull(CallboardError):

@@ -10,7 +10,7 @@ from loguru import logger
 
 from actors._clock import Clock
 from actors._errors import ActorDeadError, InvalidOption
-from actors._messages import DeadLetter
+from actors._messages import EVENTS, DeadLetter
 from actors._ref import ActorRef
 
 __all__ = ["DeadLetterReport", "Events", "Subscription"]
@@ -40,11 +40,19 @@ class Events:
         self._lock = threading.RLock()
         # Invariant: replaced as a whole under _lock, so publishers read it without one.
         self._subscriptions: tuple[Subscription, ...] = ()
+        # Invariant: changes under _lock; each leaves when it dies, of which a notice was ordered.
+        self._actors: set[ActorRef[Any]] = set()
+        # Those of them that failed, or took too long, at an event.
+        # Invariant: replaced as a whole under _lock, too.
+        self._overtaxed: frozenset[ActorRef[Any]] = frozenset()
         # Whether anybody is subscribed; if not, there is no need to make an event.
         self.heard = False
 
     def subscribe(self, target: Subscriber, *kinds: type) -> Subscription:
-        """Have events told to an actor, or a function called with them.
+        """Have events told to an actor until it is dead, or a function called with them.
+
+        An actor that failed at an event is told no more of what happens to it, or to others that
+        did, or they would feed each other without end.
 
         Args:
             target: an `ActorRef`, or a function. A function runs on the thread that publishes and
@@ -63,7 +71,24 @@ class Events:
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)
             self.heard = True
+        if isinstance(target, ActorRef):
+            self._expect_end(target)
         return subscription
+
+    def _expect_end(self, target: ActorRef[Any]) -> None:
+        with self._lock:
+            if target in self._actors:
+                return
+            self._actors.add(target)
+        # Of a dead actor the notice comes at once, so none stays behind.
+        target._cell.order_notice(lambda: self._forget(target))
+
+    def _forget(self, target: ActorRef[Any]) -> None:
+        with self._lock:
+            self._subscriptions = tuple(s for s in self._subscriptions if s.target is not target)
+            self.heard = bool(self._subscriptions)
+            self._actors.discard(target)
+            self._overtaxed -= {target}
 
     def drop(self, subscription: Subscription) -> None:
         """End a subscription."""
@@ -73,19 +98,35 @@ class Events:
 
     def publish(self, event: Any) -> None:
         """Send an event to everybody who wants its type."""
-        for subscription in self._subscriptions:
+        subscriptions = self._subscriptions
+        if not subscriptions:
+            return
+        spared = self._spared(getattr(event, "ref", None), getattr(event, "message", None))
+        for subscription in subscriptions:
             if subscription.kinds and not isinstance(event, subscription.kinds):
                 continue
             target = subscription.target
             try:
                 if isinstance(target, ActorRef):
-                    target.tell(event)
+                    if target not in spared:
+                        target.tell(event)
                 else:
                     target(event)
             except ActorDeadError:
                 self.drop(subscription)
             except BaseException:  # noqa: BLE001 - or SystemExit would end a turn half way
                 logger.exception("a subscriber to system events failed")
+
+    def _spared(self, about: object, message: object) -> frozenset[ActorRef[Any]]:
+        """Return who is not told of an event about that actor, which has to do with a message."""
+        if not isinstance(about, ActorRef):
+            return frozenset()
+        if type(message) in EVENTS:
+            with self._lock:
+                # Unless it is no subscriber, or has died meanwhile.
+                self._overtaxed |= {about} & self._actors
+        overtaxed = self._overtaxed
+        return overtaxed if about in overtaxed else frozenset()
 
 
 class DeadLetterReport:

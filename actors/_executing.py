@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Protocol
 
-__all__ = ["CELL", "Blocker", "Signal", "frames_from", "local", "taken_lock"]
+__all__ = ["CELL", "Blocker", "Signal", "frames_from", "frames_of", "local", "taken_lock"]
 
 CELL: ContextVar[Any] = ContextVar("callboard_cell", default=None)
 """The actor that is executing on a loop, or in the context of a message that carries one; else it
@@ -39,7 +40,11 @@ class Blocker(Protocol):
     cell: Any
 
     def before_block(self) -> None:
-        """Let another thread take over."""
+        """Let another thread take over.
+
+        Raises:
+            TooManyWaiting: there is none.
+        """
 
     def after_block(self) -> None:
         """The handler goes on."""
@@ -64,3 +69,8 @@ def frames_from(frame: FrameType | None) -> list[FrameType]:
         frames.append(frame)
         frame = frame.f_back
     return frames[::-1]
+
+
+def frames_of(thread: int | None) -> list[FrameType]:
+    """Return the stack of a thread by its ident, the outermost frame first."""
+    return frames_from(sys._current_frames().get(thread or 0))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pykka
 
 from actors._answer import _PENDING, _VALUE, Answer
 from actors._clock import ambient
-from actors._errors import Timeout, WouldBlockLoop
+from actors._errors import InvalidOption, Timeout, WouldBlockLoop
+from actors._options import function, patience
 
 __all__ = ["Future", "get_all"]
 
@@ -28,20 +29,31 @@ class Future(Answer[T]):
 
     __slots__ = ()
 
+    # Each refuses what cannot work when it is called, not when the value is wanted.
+
     def map(self, func: Callable[[T], M]) -> Future[M]:
         """Return a future of `func(value)`; `func` runs once, when the result is wanted."""
+        function("func", func, "a function of the value")
         return _Derived((self,), lambda values: func(values[0]))
 
     def filter(self, func: Callable[[Any], bool]) -> Future[Any]:
-        """Return a future of the list of those items of the value that `func` accepts."""
+        """Return a future of the list of those items of the value that `func` accepts.
+
+        As with the builtin `filter`, None accepts what is true.
+        """
+        if func is not None:
+            function("func", func, "a function of one item, or None")
         return _Derived((self,), lambda values: list(filter(func, values[0])))
 
     def join(self, *futures: pykka.Future[Any]) -> Future[Any]:
         """Return a future of the list of this and the other futures' values."""
+        for future in futures:
+            _must_be_future(future)
         return _Derived((self, *futures), list)
 
     def reduce(self, func: Callable[[Any, Any], Any], *args: Any) -> Future[Any]:
         """Return a future of `functools.reduce(func, value, *args)`."""
+        function("func", func, "a function of two items")
         return _Derived((self,), lambda values: functools.reduce(func, values[0], *args))
 
 
@@ -62,6 +74,8 @@ class _Derived(Future[T]):
         self._started = threading.Lock()
 
     def get(self, *, timeout: float | None = None) -> T:
+        if timeout is not None:
+            timeout = patience(timeout)
         if self._state == _PENDING and self._sources:
             deadline = None if timeout is None else ambient.clock.monotonic() + timeout
             for source in self._sources:
@@ -79,6 +93,19 @@ class _Derived(Future[T]):
                     break
             self._compute()
         return super().get(timeout=timeout)
+
+    @property
+    def plain(self) -> bool:  # type: ignore[override]  # nobody sets it
+        return not self._sources
+
+    def waits_for_cell(self) -> Any:
+        return next(iter(self.waits_for_cells(None)), None)
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:
+        if not self._state:
+            for source in self._sources:
+                if isinstance(source, Future):
+                    yield from source.waits_for_cells(waiting)
 
     def _compute(self) -> None:
         if not self._started.acquire(blocking=False):
@@ -128,6 +155,14 @@ def _fetch(source: pykka.Future[Any], then: Callable[[Any], None]) -> None:
     then(source)
 
 
+def _must_be_future(value: Any) -> None:
+    # Whatever can be waited for in this way is as good as one; a dict is not.
+    if not callable(getattr(value, "get", None)) or isinstance(value, Mapping):
+        raise InvalidOption(
+            "futures", value, "futures, as `request` and `ask(block=False)` return them"
+        )
+
+
 def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None) -> list[T]:
     """Wait for all futures and return their values in order.
 
@@ -136,14 +171,33 @@ def get_all(futures: Iterable[pykka.Future[T]], *, timeout: float | None = None)
         timeout: seconds for all of them together; None waits as long as it takes.
 
     Raises:
+        InvalidOption: one of them is no future, or `timeout` is no number of seconds.
         Timeout: not all were answered in time.
+        WouldBlockLoop: an event loop runs on this thread.
+        BaseException: what a handler raised.
     """
+    if timeout is not None:
+        timeout = patience(timeout)
+    given: object = futures
+    if not isinstance(given, Iterable):
+        raise InvalidOption("futures", futures, "a list of futures")
+    if isinstance(futures, Sequence):
+        # Before one is waited for. What is made one by one is looked at one by one.
+        for future in futures:
+            _must_be_future(future)
     deadline = None if timeout is None else ambient.clock.monotonic() + timeout
     values = []
     for future in futures:
+        _must_be_future(future)
         left = None if deadline is None else max(0.0, deadline - ambient.clock.monotonic())
         try:
             values.append(future.get(timeout=left))
-        except Timeout:
+        except WouldBlockLoop as error:
+            if isinstance(future, Future) and future.done():
+                raise  # it is the answer
+            raise WouldBlockLoop("get_all()", "`await asyncio.gather(*futures)`") from error
+        except pykka.Timeout as error:
+            if deadline is None or (isinstance(future, Future) and future.exception() is error):
+                raise  # likewise: some handler has waited for too long
             raise Timeout(timeout or 0.0, "all of the replies") from None
     return values

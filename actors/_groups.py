@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from actors._errors import ActorDeadError, ForeignRef, InvalidOption, MailboxFull
-from actors._ref import ActorRef
+from actors._errors import ActorDeadError, ForeignRef, MailboxFull
+from actors._options import filled
+from actors._ref import ActorRef, own_ref
 
 __all__ = ["Groups"]
 
@@ -29,13 +30,12 @@ class Groups:
         """Have an actor in a group; once is enough, more does no harm.
 
         Raises:
-            InvalidOption: the group's name is no text, or empty.
-            ForeignRef: the actor lives in another system.
+            InvalidOption: the group's name is no text, or empty; or `ref` is no reference.
+            ForeignRef: the actor lives in another system, or is one of pykka's own.
             ActorDeadError: it is dead.
         """
-        if not isinstance(group, str) or not group:
-            raise InvalidOption("group", group, "a non-empty string")
-        if ref.system is not self._system:
+        filled("group", group)
+        if own_ref(ref).system is not self._system:
             raise ForeignRef(
                 f"{ref} lives in {ref.system!r} and cannot join a group of {self._system!r}; "
                 "join it there"
@@ -49,10 +49,16 @@ class Groups:
             ref._cell.order_notice(lambda: self._leave_all(ref))
         if not ref.is_alive():
             self._leave_all(ref)
-            raise ActorDeadError(f"{ref} is dead")
+            raise ref._is_dead()
 
     def leave(self, group: str, ref: ActorRef[Any]) -> bool:
-        """Take an actor out of a group; tell whether it was in."""
+        """Take an actor out of a group; tell whether it was in.
+
+        Raises:
+            InvalidOption: the group's name is no text, or empty; or `ref` is no reference.
+        """
+        filled("group", group)
+        own_ref(ref)
         with self._lock:
             groups = self._groups_of.get(ref)
             if groups is None or group not in groups:
@@ -75,6 +81,7 @@ class Groups:
 
     def members(self, group: str) -> tuple[ActorRef[Any], ...]:
         """Return who is in a group, in the order they joined; nobody, if there is no such group."""
+        filled("group", group)
         with self._lock:
             return tuple(self._members.get(group, ()))
 

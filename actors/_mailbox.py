@@ -22,7 +22,7 @@ import contextlib
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from operator import length_hint
 from typing import Any, Literal, Protocol
@@ -32,6 +32,7 @@ import msgspec
 from actors._answer import Answer, _get_running_loop
 from actors._errors import InvalidOption, MailboxFull, WouldBlockLoop, WouldDeadlock
 from actors._executing import Signal
+from actors._threads import acquire
 from actors._waiting import begin_wait, blocking, signal
 
 __all__ = [
@@ -135,15 +136,36 @@ class Dispatcher(Protocol):
 class _Waiting:
     """A message that waits for room, and the thread that waits with it, if one does."""
 
-    __slots__ = ("item", "mailbox", "room")
+    __slots__ = ("error", "item", "mailbox", "room")
 
     def __init__(self, mailbox: Mailbox, item: Any, room: Signal | None) -> None:
         self.mailbox: Mailbox | None = mailbox
         self.item = item
-        self.room = room  # released once the message was taken
+        self.room = room  # released once the message was taken, or refused
+        self.error: WouldDeadlock | None = None
+
+    plain = True
+    advice = "use tell in one of the directions, or a larger mailbox"
 
     def waits_for_cell(self) -> Any:
         return self.mailbox
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:  # noqa: ARG002 - others need it
+        return () if self.mailbox is None else (self.mailbox,)
+
+    def refuse(self, error: WouldDeadlock) -> bool:
+        """Withdraw the message; whoever waits with a future is refused there."""
+        mailbox = self.mailbox
+        if mailbox is None or mailbox.bounds is None or self.room is None:
+            return False
+        with mailbox.bounds.lock:
+            if self.mailbox is None:
+                return False
+            mailbox.bounds.waiting.remove(self)
+            self.mailbox = None
+        self.error = error
+        self.room.release()
+        return True
 
 
 class _Bounds:
@@ -297,7 +319,9 @@ class Mailbox:
         room = None
         if future is None:
             if _get_running_loop() is not None:
-                raise WouldBlockLoop("telling something to a full mailbox", "await a request")
+                raise WouldBlockLoop(
+                    "ActorRef.tell() to a full mailbox", "`await ref.request(message)`"
+                )
             room = signal()
         waiting = _Waiting(self, item, room)
         bounds.waiting.append(waiting)
@@ -315,7 +339,7 @@ class Mailbox:
         try:
             me = begin_wait(waiting)
             with blocking():
-                waiting.room.acquire()
+                acquire(waiting.room, None, f"room in the mailbox of {self.describe()}")
         except BaseException as error:
             # A deadlock, or Ctrl-C: the message is withdrawn, unless it was taken meanwhile.
             with bounds.lock:
@@ -327,6 +351,8 @@ class Mailbox:
         finally:
             if me is not None:
                 me.waits_for = None
+        if waiting.error is not None:
+            raise waiting.error
         return False
 
     def freed(self) -> None:

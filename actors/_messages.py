@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 __all__ = [
+    "EVENTS",
     "ActorFailed",
     "ActorRestarted",
     "ActorStarted",
@@ -113,14 +114,15 @@ class ActorFailed(msgspec.Struct, frozen=True):
 
 
 class SlowHandler(msgspec.Struct, frozen=True):
-    """A handler runs or waits for longer than the watchdog of its system allows.
+    """A handler or hook runs or waits for longer than the watchdog of its system allows.
 
     Attributes:
         ref, path: which actor's.
-        message: what it handles.
+        message: what it handles, or None in a hook.
         seconds: for how long by now.
         stack: where it stands, as in a traceback.
         waits_for: path of the actor whose reply or mailbox it waits for, or None.
+        hook: the name of the hook it is in, such as "on_start"; its message is None then.
     """
 
     ref: Any
@@ -129,6 +131,7 @@ class SlowHandler(msgspec.Struct, frozen=True):
     seconds: float
     stack: str
     waits_for: str | None
+    hook: str | None = None
 
 
 class SystemFailed(msgspec.Struct, frozen=True):
@@ -136,6 +139,21 @@ class SystemFailed(msgspec.Struct, frozen=True):
 
     system: str
     reason: Any
+
+
+EVENTS: Final[frozenset[type]] = frozenset(
+    {
+        ActorFailed,
+        ActorRestarted,
+        ActorStarted,
+        ActorStopped,
+        DeadLetter,
+        MailboxHigh,
+        SlowHandler,
+        SystemFailed,
+    }
+)
+"""The types of what systems publish."""
 
 
 class SystemStats(msgspec.Struct, frozen=True):
@@ -174,7 +192,9 @@ class TreeNode(msgspec.Struct, frozen=True):
         restarts: how often it was restarted.
         children: its children, in the order they started.
         message: the message being handled, shortened, or None.
-        age: for how many seconds, counted from when the runtime first looked; None likewise.
+        age: for how many seconds it has been at that message or in that hook, counted from when the
+            runtime first looked; None if at nothing.
+        hook: the name of the hook it is in, such as "on_start", or None.
     """
 
     path: str
@@ -185,6 +205,7 @@ class TreeNode(msgspec.Struct, frozen=True):
     children: tuple[TreeNode, ...] = ()
     message: str | None = None
     age: float | None = None
+    hook: str | None = None
 
 
 class Health(msgspec.Struct, frozen=True):

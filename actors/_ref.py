@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
 import pykka
@@ -20,8 +21,9 @@ from actors._deadline import Deadline
 from actors._errors import ActorDeadError, ForeignRef, InvalidOption, WouldBlockLoop
 from actors._future import Future
 from actors._mailbox import Mailbox
+from actors._options import LONGEST, NUMBERS, patience
 
-__all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target"]
+__all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target", "own_ref"]
 
 A = TypeVar("A", bound=pykka.Actor)
 
@@ -31,6 +33,32 @@ _DEVELOPMENT = sys.flags.dev_mode
 """Whether requests note where they were sent, which costs some 0.3 µs each (`python -X dev`)."""
 
 
+def _time_to_live(timeout: Any) -> float:
+    """Judge what did not look like seconds above zero at first sight."""
+    with suppress(InvalidOption):
+        seconds = patience(timeout)
+        if seconds > 0:
+            return seconds
+    raise InvalidOption("timeout", timeout, "a number of seconds above zero, or None")
+
+
+def own_ref(ref: Any) -> ActorRef[Any]:
+    """Return `ref` if it is a reference to one of our actors.
+
+    Raises:
+        ForeignRef: it is one of pykka's own.
+        InvalidOption: it is none.
+    """
+    if isinstance(ref, ActorRef):
+        return ref
+    if isinstance(ref, pykka.ActorRef):
+        raise ForeignRef(
+            f"{ref} runs on a thread of pykka's, which does not tell of its end; derive its class "
+            "from actors.Actor to have it watched or in a group"
+        )
+    raise InvalidOption("ref", ref, "an ActorRef, as `spawn` returns it")
+
+
 def _place_of_sender() -> str:
     """Return the file, line and function that called into the runtime."""
     frame = sys._getframe(1)
@@ -38,6 +66,19 @@ def _place_of_sender() -> str:
         frame = frame.f_back
     code = frame.f_code
     return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
+
+
+class Ended(Future[bool]):
+    """Answered when an actor is dead, which takes the end of all below it."""
+
+    __slots__ = ()
+
+    plain = False
+    advice = "stop it without waiting for its end: stop(block=False)"
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:
+        cell = self.waits_for_cell()
+        return () if cell is None else cell.within(waiting)
 
 
 class StopOrder:
@@ -68,6 +109,45 @@ class Target(Protocol):
 
     def order_kill(self, *, wanted: bool = True) -> None:
         """End at once."""
+
+
+class _Unbuilt:
+    """Stands for the instance of an actor that has none yet, for proxies to look at.
+
+    It shows the attributes of the class, and those of the instance once there is one.
+    """
+
+    __slots__ = ("_ref",)
+
+    def __init__(self, ref: ActorRef[Any]) -> None:
+        self._ref = ref
+
+    @property  # type: ignore[misc]  # nobody assigns it
+    def __class__(self) -> Any:
+        return self._ref.actor_class
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]  # likewise
+        return getattr(self._ref._cell.instance, "__dict__", {})
+
+    def _shown(self) -> Any:
+        found = self._ref._cell.instance
+        return self._ref.actor_class if found is None else found
+
+    def __dir__(self) -> list[str]:
+        return dir(self._shown())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shown(), name)
+
+    def __str__(self) -> str:
+        return str(self._ref)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Unbuilt and other._ref is self._ref
+
+    def __hash__(self) -> int:
+        return hash(self._ref)
 
 
 class ActorRef(pykka.ActorRef[A], Generic[A]):
@@ -107,8 +187,12 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
 
     @property
     def _actor_weakref(self) -> Callable[[], Any]:  # type: ignore[override]
-        cell = self._cell
-        return lambda: cell.instance
+        # The actor may be between two instances, and the reference is good all the same.
+        def instance() -> Any:
+            found = self._cell.instance
+            return _Unbuilt(self) if found is None else found
+
+        return instance
 
     @property
     def path(self) -> str:
@@ -159,6 +243,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             ForkedSystem: this process inherited the reference by fork.
         """
         self._cell.system.check_process()
+        if self._cell.closed:
+            raise self._is_dead()
         return super().proxy()
 
     def tell(self, message: Any) -> None:
@@ -214,8 +300,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         context = context_to_carry()
         run = None if context is None else _get_run()
         if timeout is not None:
-            if not timeout > 0:
-                raise InvalidOption("timeout", timeout, "seconds above zero, or None")
+            if type(timeout) not in NUMBERS or not 0 < timeout < LONGEST:
+                timeout = _time_to_live(timeout)
             clock = cell.system.clock
             future._when = clock.monotonic() + timeout
             if context is not None and run is not None and run is not CARRY:
@@ -248,10 +334,12 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         Args:
             message: what to send.
             block: False returns the future instead of waiting.
-            timeout: seconds to wait at most, when blocking; the request goes on, as in pykka.
-                (The timeout of `request` travels with the message and gives it up.)
+            timeout: seconds to wait at most; the request goes on, as in pykka. (The timeout of
+                `request` travels with the message and gives it up.) With `block=False` nobody
+                waits here, so it is not looked at, as in pykka: give it to the future's `get`.
 
         Raises:
+            InvalidOption: `timeout` is no number of seconds; nothing was sent.
             Timeout: no answer after `timeout` seconds.
             DeadlineExceeded: the deadline of the current run passed (it is a `pykka.Timeout`, too).
             ActorDeadError: the actor is dead, or died before it answered.
@@ -261,7 +349,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         if not block:
             return self.request(message)
         if _get_running_loop() is not None:
-            raise WouldBlockLoop("ActorRef.ask()", "await ref.request()")
+            raise WouldBlockLoop("ActorRef.ask()", "`reply = await ref.request(message)`")
         cell = self._cell
         if cell.closed:
             raise self._is_dead()
@@ -282,6 +370,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
                 if error.__traceback__ is None or error.__traceback__.tb_next is None:
                     cell.permit[0] = 1  # there was not even the stack to begin
                 raise
+        if timeout is not None and (type(timeout) not in NUMBERS or not 0 <= timeout < LONGEST):
+            timeout = patience(timeout)
         future: Future[Any] = Future()
         item = (message, future, self._limit(cell, future, None))
         if (
@@ -299,7 +389,9 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
                 cell.bury()
         else:
             cell.put(item)
-        return future.get(timeout=timeout)
+        if not future._state:
+            future._wait(timeout)
+        return future._result()
 
     @overload
     def stop(
@@ -323,7 +415,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
 
         Args:
             block: False returns the future instead of waiting.
-            timeout: seconds to wait at most, when blocking; the stop goes on.
+            timeout: seconds to wait at most, when blocking; the stop goes on. Not looked at
+                with `block=False`, as in pykka.
             drain: whether what was queued before is handled first. False stops after the message
                 that is being handled; what waits becomes dead letters.
 
@@ -331,16 +424,22 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             True once it is dead; False if it already was.
 
         Raises:
+            InvalidOption: `timeout` is no number of seconds; nothing was stopped.
             Timeout: it is not dead after `timeout` seconds.
+            WouldDeadlock: its end takes that of the handler that waits for it; it goes on.
             WouldBlockLoop: an event loop runs on this thread and `block` is true.
         """
         if block and _get_running_loop() is not None:
-            raise WouldBlockLoop("ActorRef.stop()", "await ref.stop(block=False)")
-        future: Future[bool] = Future()
-        if self._cell.closed:
+            raise WouldBlockLoop("ActorRef.stop()", "`await ref.stop(block=False)`")
+        if block and timeout is not None:
+            timeout = patience(timeout)
+        future = Ended()
+        cell = self._cell
+        if cell.closed:
             future._resolve(1, value=False)
         else:
-            self._cell.order_stop(future, drain=drain)
+            future._requestee = cell
+            cell.order_stop(future, drain=drain)
         return future.get(timeout=timeout) if block else future
 
     def kill(self) -> None:

@@ -11,7 +11,7 @@ from actors._clock import Clock
 from actors._errors import InvalidOption
 from actors._events import DeadLetterReport, Events
 from actors._mailbox import Tally
-from actors._messages import ActorFailed, DeadLetter
+from actors._messages import EVENTS, ActorFailed, DeadLetter
 from actors._watchdog import Executing, stack_of
 
 __all__ = ["Reports"]
@@ -61,8 +61,8 @@ class Reports:
         """Publish and count a message that nobody handled."""
         if self._stopping is None:
             self._report_dead.note(letter)
-        # A subscriber that loses what it is told of dead letters would be told so for ever.
-        if type(letter.message) is not DeadLetter:
+        # A subscriber that loses what it is told would be told so for ever.
+        if type(letter.message) not in EVENTS:
             self.events.publish(letter)
         # Counted last, so that whoever sees the count has been told of the letter.
         self._dead.add()

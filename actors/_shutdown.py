@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,14 +25,15 @@ from actors._clock import Clock
 from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._dispatch._pool import Pool
-from actors._errors import ForkedSystem, SystemStopped, WouldBlockLoop
+from actors._errors import ForkedSystem, SystemStopped, WouldBlockLoop, WouldDeadlock
 from actors._future import Future
 from actors._mailbox import Tally
 from actors._messages import ShutdownReport, SystemFailed
 from actors._reports import Reports
 from actors._supervision import Supervision
 from actors._timers import ThreadTimers, Timers
-from actors._tree import Root
+from actors._tree import Root, living
+from actors._waiting import begin_wait
 
 __all__ = ["JOIN_SECONDS", "Stoppable", "forget"]
 
@@ -53,10 +54,41 @@ def forget(system: Stoppable) -> None:
 class _Ending(Future[ShutdownReport]):
     """The report of a shutdown; who does not wait for it any more takes it from nobody else."""
 
-    __slots__ = ()
+    __slots__ = ("_system",)
+
+    plain = False
+    advice = "call shutdown() without waiting for it"
+
+    def __init__(self, system: Stoppable) -> None:
+        super().__init__()
+        # Weak, or a system that everybody has forgotten would be held by its own end.
+        self._system = weakref.ref(system)
+
+    _on_loop = ("ActorSystem.shutdown().get()", "`await system.shutdown()`")
 
     def cancel(self) -> bool:
         return False
+
+    def refuse(self, error: WouldDeadlock) -> bool:  # noqa: ARG002 - it is not only his
+        return False
+
+    def _begin_wait(self) -> Any:
+        return begin_wait(self)
+
+    def waits_for_cell(self) -> Any:
+        system = self._system()
+        return None if self._state or system is None else system._user
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:
+        system = self._system()
+        if self._state or system is None:
+            return
+        if waiting is not None and waiting.system is system:
+            yield waiting
+            return
+        for root in (system._user, system._services):
+            for cell in living(root):
+                yield from cell.within(waiting)
 
 
 class Stoppable(Reports):
@@ -89,7 +121,7 @@ class Stoppable(Reports):
         self._pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
         # Invariant: as a mailbox's permit; whoever takes it begins the shutdown.
         self._stop_permit = {0: 1}
-        self._stopped: Future[ShutdownReport] = _Ending()
+        self._stopped: Future[ShutdownReport] = _Ending(self)
         # Invariant: not None from the beginning of the shutdown on.
         self._stopping: Future[ShutdownReport] | None = None
         self._began_stopping = 0.0
@@ -257,7 +289,7 @@ class Stoppable(Reports):
         drain = kind is None or issubclass(kind, Exception)
         if _get_running_loop() is not None:
             self.shutdown(drain=drain)
-            raise WouldBlockLoop("leaving `with ActorSystem()`", "use `async with ActorSystem()`")
+            raise WouldBlockLoop("leaving `with ActorSystem()`", "`async with ActorSystem()`")
         self.shutdown(drain=drain).get()
         self._join(JOIN_SECONDS)
 

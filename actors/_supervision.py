@@ -6,9 +6,9 @@ executes it. Nothing here knows a thread, an event loop or a clock: `now` is an 
 
 from __future__ import annotations
 
-import math
+import sys
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from actors._errors import InvalidOption
 
 __all__ = [
+    "DISPATCHERS",
     "AutoShutdown",
     "Backoff",
     "ChildSpec",
@@ -38,7 +39,7 @@ Ending = Literal["normal", "failure"]
 _STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
 _RESTARTS = ("permanent", "transient", "temporary")
 _AUTO_SHUTDOWNS = ("never", "any", "all")
-_DISPATCHERS = ("pool", "loop", "pinned")
+DISPATCHERS = ("pool", "loop", "pinned")
 
 
 def _one_of(option: str, value: object, allowed: Sequence[str]) -> None:
@@ -50,10 +51,14 @@ def _seconds(option: str, value: object, *, least: float = 0.0) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or value < least
+        or not least <= value <= sys.float_info.max
     ):
         raise InvalidOption(option, value, f"a finite number of seconds, at least {least:g}")
+
+
+def _writable(name: str) -> bool:
+    # It will stand in logs and ledgers; half of a surrogate pair cannot.
+    return name.isascii() or name.encode(errors="ignore").decode() == name
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -162,20 +167,31 @@ class ChildSpec(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not isinstance(self.cls, type):
             raise InvalidOption("cls", self.cls, "an Actor class")
+        args: object = self.args
+        if not isinstance(args, (tuple, list)):
+            raise InvalidOption("args", args, "a tuple, such as (1,), even of one argument")
+        kwargs: object = self.kwargs
+        if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
+            raise InvalidOption("kwargs", kwargs, "a dict from argument names to values")
         _one_of("restart", self.restart, _RESTARTS)
         if self.shutdown is not None and self.shutdown != "brutal_kill":
             _seconds("shutdown", self.shutdown)
         if self.dispatcher is not None:
-            _one_of("dispatcher", self.dispatcher, _DISPATCHERS)
+            _one_of("dispatcher", self.dispatcher, DISPATCHERS)
         name: object = self.name
-        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        if name is not None and (
+            not isinstance(name, str) or not name or "/" in name or not _writable(name)
+        ):
             raise InvalidOption("name", self.name, "a non-empty string without '/'")
         crash_on: object = self.crash_on
         if not isinstance(crash_on, tuple) or not all(
             isinstance(kind, type) and issubclass(kind, BaseException) for kind in crash_on
         ):
             raise InvalidOption("crash_on", crash_on, "a tuple of exception types")
-        if self.significant and self.restart == "permanent":
+        significant: object = self.significant
+        if not isinstance(significant, bool):
+            raise InvalidOption("significant", significant, "True or False")
+        if significant and self.restart == "permanent":
             raise InvalidOption(
                 "significant", self.significant, "False for a permanent child, which never ends"
             )

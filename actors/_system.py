@@ -7,6 +7,7 @@ root's policy tolerates, the system shuts down, as an OTP application does.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -24,10 +25,12 @@ from actors._clock import Clock, SystemClock
 from actors._dispatch._loop import LoopDispatcher, LoopThread
 from actors._dispatch._pinned import Pinned
 from actors._errors import ForkedSystem, InvalidOption, NameTaken, SystemStopped
+from actors._executing import frames_of
 from actors._fork import inherit
 from actors._groups import Groups
 from actors._mailbox import Dispatcher
 from actors._messages import Health, SystemStats, TreeNode
+from actors._options import patience
 from actors._ref import ActorRef
 from actors._shutdown import Stoppable
 from actors._supervision import ChildSpec, Supervision
@@ -57,8 +60,8 @@ class ActorSystem(Stoppable):
         name: for logs and thread names; generated if None.
         supervision: how the root supervises the actors spawned on the system.
         clock: what the system measures time with.
-        watchdog: seconds after which a handler that still runs or waits is reported with its
-            stack, as a `SlowHandler` event and in the log; None reports none.
+        watchdog: seconds after which a handler or hook that still runs or waits is reported with
+            its stack, as a `SlowHandler` event and in the log; None reports none.
         flight_recorder: how many messages of an actor that has failed are kept for the report of
             its next failure.
 
@@ -86,6 +89,13 @@ class ActorSystem(Stoppable):
         policy: object = supervision
         if policy is not None and not isinstance(policy, Supervision):
             raise InvalidOption("supervision", policy, "a Supervision(...), or None")
+        if clock is not None and not isinstance(clock, Clock):
+            raise InvalidOption("clock", clock, "a Clock (`monotonic()` and `time()`), or None")
+        limit: object = watchdog
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0
+        ):
+            raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
         super().__init__(
             name or f"system-{next(_names)}",
             supervision or Supervision(),
@@ -94,15 +104,11 @@ class ActorSystem(Stoppable):
         )
         self.groups = Groups(self)
         _all_systems.add(self)
+        # Whose first constructors run, and on which threads; None if nobody wants to know.
+        self.building: dict[Any, int] | None = None
         if watchdog is not None:
-            seconds: object = watchdog
-            if (
-                isinstance(seconds, bool)
-                or not isinstance(seconds, (int, float))
-                or not seconds > 0
-            ):
-                raise InvalidOption("watchdog", watchdog, "seconds above zero, or None")
-            Watchdog(watchdog, _weakly_executing(self), self.events.publish, self.timers)
+            self.building = {}
+            Watchdog(patience(watchdog), _weakly_executing(self), self.events.publish, self.timers)
 
     def __repr__(self) -> str:
         return f"<ActorSystem {self.name!r}>"
@@ -129,19 +135,30 @@ class ActorSystem(Stoppable):
             name: unique among the living ones; None takes a generated one.
 
         Raises:
+            InvalidOption: an option or an attribute of the class makes no sense.
+            UnexpectedCoroutine: a hook of the class is a generator function.
             NameTaken: a living top-level actor has the name.
             SystemStopped: the system is shutting down.
             ForkedSystem: the system was started before this process was forked.
             BaseException: what the actor's constructor raised.
         """
+        return self._spawn(as_spec(what, args, name, kwargs))
+
+    def _spawn(self, spec: ChildSpec, *, in_order: bool = False) -> ActorRef[Any]:
         assert self._user.children is not None
-        spec = as_spec(what, args, name, kwargs)
         if self._stopping is not None:
             self.check_process()
             raise SystemStopped(f"{self.name} is stopping or has stopped, and starts no actors")
         if spec.name == "system":
             raise NameTaken("system", "/")  # there live the services
-        return self.spawn_under(self._user.children, spec, self._user)
+        return self.spawn_under(self._user.children, spec, self._user, in_order=in_order)
+
+    def spawn_in_order(self, *what: type[Any] | ChildSpec) -> tuple[ActorRef[Any], ...]:
+        """Start actors at the top of the tree, one after the other; see `Actor.spawn_in_order`."""
+        return tuple(
+            self._spawn(spec, in_order=True)
+            for spec in [as_spec(one, (), None, {}) for one in what]
+        )
 
     def spawn_service(
         self, what: type[A] | ChildSpec, *args: Any, name: str | None = None, **kwargs: Any
@@ -152,19 +169,29 @@ class ActorSystem(Stoppable):
         return self.spawn_under(children, as_spec(what, args, name, kwargs), self._services)
 
     def spawn_under(
-        self, children: Children, spec: ChildSpec, parent: Any, *, alone: bool = False
+        self,
+        children: Children,
+        spec: ChildSpec,
+        parent: Any,
+        *,
+        alone: bool = False,
+        in_order: bool = False,
     ) -> ActorRef[Any]:
         """Start an actor among the given children; what `spawn` of systems and actors ends in."""
         if self._forked:
             raise ForkedSystem(self.name)
         cell = self._cells[alone](self, spec, spec.name or 0, parent)
-        if not children.add(cell):
+        if not children.add(cell, in_order=in_order):
             raise SystemStopped(
                 f"{parent.path or self.name} is stopping or has stopped, and starts no actors"
             )
         self._born.add()
         ref = cell.ref  # which it lets go of when it dies, perhaps before `begin` is through
-        cell.begin()
+        if in_order:
+            cell.begin_in_order()
+            children.start_next()
+        else:
+            cell.begin()
         return ref
 
     def _start_unsupervised(
@@ -219,7 +246,14 @@ class ActorSystem(Stoppable):
     # -- looking -----------------------------------------------------------------------------
 
     def find(self, path: str) -> ActorRef[Any] | None:
-        """Return the living actor at a path such as "/team/writer", or None."""
+        """Return the living actor at a path such as "/team/writer", or None.
+
+        Raises:
+            InvalidOption: `path` is no string.
+        """
+        given: object = path
+        if not isinstance(given, str):
+            raise InvalidOption("path", path, "a string such as '/team/writer'")
         self.check_process()
         return find_below(self._user, self._services, path)
 
@@ -261,7 +295,12 @@ class ActorSystem(Stoppable):
     def _executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
         loop = [] if self._loop is None else self._loop.executing()
         pinned = [entry for thread in list(self._pinned) for entry in thread.executing()]
-        return [e for e in (*self._pool.executing(), *loop, *pinned) if e[0].system is self]
+        building: list[tuple[Any, Callable[[], list[FrameType]]]] = [
+            (cell, functools.partial(frames_of, thread))
+            for cell, thread in list((self.building or {}).items())
+        ]
+        found = (*self._pool.executing(), *loop, *pinned, *building)
+        return [entry for entry in found if entry[0].system is self]
 
     def health(self) -> Health:
         """Tell whether the system is alive and takes work, and why not; for probes of any kind.

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from loguru import logger
 
 from actors._clock import Clock
+from actors._threads import start_thread
 
 __all__ = ["ScheduledCall", "ThreadTimers", "Timers"]
 
@@ -98,11 +99,21 @@ class ThreadTimers:
                 self._sweep()
             heapq.heappush(self._heap, (scheduled.when, next(self._order), scheduled))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                self._start()
             elif self._heap[0][2] is scheduled:
                 self._changed.notify()
         return scheduled
+
+    def _start(self) -> None:
+        # Known before it is started, which takes a while: a signal handler that comes in between
+        # would start another.
+        thread = self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            start_thread(thread)
+        except (RuntimeError, MemoryError):
+            self._thread = None
+            # Whoever schedules something may be a shutdown, which has to go on.
+            logger.exception("there is no thread for timers; the next one that is set tries again")
 
     def _sweep(self) -> None:
         """Let go of what was cancelled; else a timer of an hour would be kept for an hour.

@@ -44,6 +44,7 @@ def all_below(node: Any) -> list[Cell]:
 def node_of(cell: Cell) -> TreeNode:
     """Describe a cell and what is below it."""
     age = cell.age()
+    hook = cell.hook
     return TreeNode(
         path=cell.path,
         kind=cell.spec.cls.__name__,
@@ -51,8 +52,9 @@ def node_of(cell: Cell) -> TreeNode:
         waiting=len(cell.queue),
         restarts=cell.restarts,
         children=tuple(map(node_of, living(cell))),
-        message=None if age is None else shortened(cell.item),
+        message=None if age is None or hook is not None else shortened(cell.item),
         age=age,
+        hook=hook,
     )
 
 

@@ -1,4 +1,7 @@
-"""The watchdog: looks now and then at what is being handled, and reports what takes too long."""
+"""The watchdog: looks now and then at what actors are at, and reports what takes too long.
+
+It also looks at the mailboxes of those that are in a turn, which else are looked at after it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from loguru import logger
 
 from actors._messages import SlowHandler, shortened
 from actors._timers import Timers
+from actors._waiting import whom
 
 __all__ = ["Executing", "Watchdog", "stack_of"]
 
@@ -26,7 +30,7 @@ Executing = Iterable[tuple[Any, Callable[[], list[FrameType]]]]
 
 
 class Watchdog:
-    """Reports each message once that is being handled for longer than `limit` seconds.
+    """Reports each message and hook once that takes longer than `limit` seconds.
 
     Args:
         limit: seconds.
@@ -46,7 +50,7 @@ class Watchdog:
         self._executing = executing
         self._publish = publish
         self._timers = timers
-        # What was reported: a cell, and since when it had been at its message.
+        # What was reported: a cell, and since when it had been at its message or in its hook.
         # Invariant: used on the timer thread only.
         self._reported: set[tuple[int, float]] = set()
         self._look_later()
@@ -66,7 +70,9 @@ class Watchdog:
         self, cell: Any, frames: Callable[[], list[FrameType]]
     ) -> tuple[int, float] | None:
         """Report the cell if it is due; return what to remember of it."""
-        message = cell.item
+        cell.warn_if_high()
+        hook = cell.hook
+        message = None if hook is not None else cell.item
         age = cell.age()
         began = cell.began
         if age is None or began is None or age < self._limit:
@@ -74,12 +80,12 @@ class Watchdog:
         key = (id(cell), began)
         if key not in self._reported:
             report = SlowHandler(
-                cell.ref, cell.path, message, age, stack_of(frames()), _whom(cell.waits_for)
+                cell.ref, cell.path, message, age, stack_of(frames()), whom(cell), hook
             )
             logger.warning(
-                "{} has been handling {} for {:.1f} s\n{}",
+                "{} has been {} for {:.1f} s\n{}",
                 report.path,
-                shortened(message),
+                f"in {hook}" if hook is not None else f"handling {shortened(message)}",
                 age,
                 report.stack,
             )
@@ -92,8 +98,3 @@ def stack_of(frames: list[FrameType]) -> str:
     own = [frame for frame in frames if not frame.f_code.co_filename.startswith(_ENGINE)]
     lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in own or frames)
     return "".join(lines.format())
-
-
-def _whom(wait: Any) -> str | None:
-    cell = wait.waits_for_cell() if wait is not None else None
-    return None if cell is None else str(cell.path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors import to_text
+from actors import InvalidOption, to_text
 from patterns._results import GivenReply
 
 __all__ = ["Join", "Vote", "compose", "join", "vote"]
@@ -42,7 +42,14 @@ def _plain(reply: GivenReply) -> str:
 
 
 def join(separator: str = "\n\n") -> Join:
-    """Return an aggregator that joins the texts of the replies in recipient order."""
+    """Return an aggregator that joins the texts of the replies in recipient order.
+
+    Raises:
+        InvalidOption: `separator` is no text.
+    """
+    given: object = separator
+    if not isinstance(given, str):
+        raise InvalidOption("separator", separator, "a str")
     return Join(separator)
 
 
@@ -52,7 +59,12 @@ def vote(key: Callable[[GivenReply], Hashable] | None = None) -> Vote:
     Args:
         key: what two replies must have in common to agree; None compares their texts without
             regard to case, spacing and a final full stop.
+
+    Raises:
+        InvalidOption: `key` cannot be called.
     """
+    if key is not None and not callable(key):
+        raise InvalidOption("key", key, "a function of a GivenReply, or None")
     return Vote(key)
 
 

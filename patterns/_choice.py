@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
+from numbers import Real
 from typing import Any, Literal
 
 import msgspec
@@ -50,9 +50,12 @@ def as_choice(value: Any) -> Choice:
                 "classifier", f"returned {value!r}; expected a label (str) or a Choice"
             )
         return Choice(text.strip(), reply=None if isinstance(value, str) else value)
-    figures = [value.confidence, *(confidence for _, confidence in value.alternatives)]
+    if not isinstance(value.target, str):
+        raise InvalidOutput("classifier", f"the label {value.target!r} is no str")
+    figures: list[Any] = [value.confidence, *(confidence for _, confidence in value.alternatives)]
     for figure in figures:
-        if not (math.isfinite(figure) and 0 <= figure <= 1):
+        # NaN is not between any two numbers.
+        if isinstance(figure, bool) or not (isinstance(figure, Real) and 0 <= float(figure) <= 1):
             raise InvalidOutput("classifier", f"confidence {figure!r} is not from 0 to 1")
     return value
 

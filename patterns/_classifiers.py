@@ -31,6 +31,16 @@ class Label(msgspec.Struct, frozen=True):
     description: str = ""
     examples: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        description: object = self.description
+        if not isinstance(description, str):
+            raise InvalidOption("description", description, "one line of text")
+        examples: object = self.examples
+        if not isinstance(examples, (tuple, list)) or not all(
+            isinstance(example, str) for example in examples
+        ):
+            raise InvalidOption("examples", examples, "a tuple of texts")
+
 
 class Classifier(ABC):
     """A classifier that needs the run it works in."""
@@ -65,10 +75,16 @@ class ModelClassifier(Classifier):
         *,
         max_chars: int | None = 2000,
     ) -> None:
+        given: object = labels
+        if isinstance(given, str) or not isinstance(given, (Mapping, Sequence)):
+            raise InvalidOption("labels", labels, "a list or mapping of at least two labels")
+        for name in given:
+            if not isinstance(name, str) or not name:
+                raise InvalidOption("labels", name, "labels that are non-empty strings")
         table = labels if isinstance(labels, Mapping) else dict.fromkeys(labels, "")
         if len(table) < 2:
             raise InvalidOption("labels", labels, "at least two labels")
-        if max_chars is not None and max_chars < 1:
+        if max_chars is not None and (type(max_chars) is not int or max_chars < 1):
             raise InvalidOption("max_chars", max_chars, "a number of characters above zero")
         self.labels = {
             name: label if isinstance(label, Label) else Label(label)
@@ -148,7 +164,7 @@ class EmbeddingClassifier(Classifier):
     ) -> None:
         if not callable(embed):
             raise InvalidOption("embed", embed, "a callable from texts to vectors")
-        if not examples or not all(examples.values()):
+        if not isinstance(examples, Mapping) or not examples or not all(examples.values()):
             raise InvalidOption("examples", examples, "labels with at least one example each")
         for label, texts in examples.items():
             if isinstance(texts, str):

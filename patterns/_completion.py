@@ -47,6 +47,10 @@ class When(msgspec.Struct, frozen=True):
 
     enough: Callable[[tuple[Any, ...]], bool]
 
+    def __post_init__(self) -> None:
+        if not callable(self.enough):
+            raise InvalidOption("When", self.enough, "a function of the replies so far")
+
 
 Until = All | Quorum | First | When
 

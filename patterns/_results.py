@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from actors import CallboardError
+from actors import CallboardError, InvalidOption
 
 __all__ = [
     "Attempt",
@@ -261,6 +261,14 @@ class Verdict(msgspec.Struct, frozen=True):
     score: float | None = None
     issues: tuple[str, ...] = ()
     feedback: str = ""
+
+    def __post_init__(self) -> None:
+        # A word that is none of these would ask for a revision, for ever.
+        if self.decision not in ("accept", "revise", "reject"):
+            raise InvalidOption("decision", self.decision, "'accept', 'revise' or 'reject'")
+        score: object = self.score
+        if score is not None and (isinstance(score, bool) or not isinstance(score, (int, float))):
+            raise InvalidOption("score", score, "a number, or None")
 
     @property
     def text(self) -> str:

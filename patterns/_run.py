@@ -153,7 +153,7 @@ class Conductor(Actor):
             bare = Run(self, outer, self._pattern.name)
             if isinstance(error, BudgetExceeded):
                 bare.record("admission", admitted=False, error=describe(error))
-            await self._end(bare, self._failure(bare, error))
+            self._answer.try_set(await self._on_record(bare, self._failure(bare, error)))
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the event loop
             self._answer.try_set_exception(error)
         finally:
@@ -166,11 +166,13 @@ class Conductor(Actor):
         try:
             if context.tracer is None:
                 work = Run(self, context, self._pattern.name)
-                await self._conduct(work, begin, None)
+                result = await self._conduct(work, begin, None)
             else:
                 with self._span(context.tracer) as span:
                     work = Run(self, current() or context, self._pattern.name)
-                    await self._conduct(work, begin, span)
+                    result = await self._conduct(work, begin, span)
+            # After the end of the span: who has the result may close the tracer.
+            self._answer.try_set(result)
             if work.afterwards is not None:
                 await self._linger(work)
         finally:
@@ -185,7 +187,7 @@ class Conductor(Actor):
         }
         return tracer.span(f"invoke_workflow {pattern.name}", **names)
 
-    async def _conduct(self, work: Run, begin: Begin, span: Span | None) -> None:
+    async def _conduct(self, work: Run, begin: Begin, span: Span | None) -> RunResult:
         pattern = self._pattern
         if begin.asked_for_budget:
             work.record("admission", admitted=True)
@@ -198,7 +200,7 @@ class Conductor(Actor):
             span.set_attribute("callboard.reason", result.reason)
             if result.status == "failed":
                 span.set_status("error")
-        await self._end(work, result)
+        return await self._on_record(work, result)
 
     async def _linger(self, work: Run) -> None:
         assert work.afterwards is not None
@@ -214,12 +216,13 @@ class Conductor(Actor):
             self._pattern.result_type, status=status, reason=reason, error=describe(error)
         )
 
-    async def _end(self, work: Run, result: RunResult) -> None:
+    async def _on_record(self, work: Run, result: RunResult) -> RunResult:
+        """Return the result once every decision is on record."""
         if result.status in {"halted", "failed"}:
             work.record("halt", status=result.status, reason=result.reason, error=result.error)
         if work.records and (lost := await settle(work)):
-            result = msgspec.structs.replace(result, unrecorded=lost)
-        self._answer.try_set(result)
+            return msgspec.structs.replace(result, unrecorded=lost)
+        return result
 
     async def on_stop(self) -> None:  # type: ignore[override]  # pykka's are sync
         """End the run with the actor, whoever stopped it."""
@@ -265,6 +268,9 @@ class Pattern(ABC, Generic[R]):
         given: object = name
         if given is not None and (not isinstance(given, str) or not given):
             raise InvalidOption("name", name, "a str that is not empty, or None")
+        place: object = system
+        if place is not None and not isinstance(place, ActorSystem):
+            raise InvalidOption("system", system, "an ActorSystem, or None for the default one")
         self.name = name or type(self).__name__.lower()
         self._system = system
 

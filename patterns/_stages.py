@@ -92,6 +92,9 @@ def check_template(option: str, template: str, known: Collection[str]) -> None:
     Raises:
         InvalidOption: it has another field, or a brace too many.
     """
+    given: object = template
+    if not isinstance(given, str):
+        raise InvalidOption(option, template, "a template, which is a str")
     expected = "fields among " + ", ".join(f"{{{name}}}" for name in known)
     try:
         fields = [(name, spec, conv) for _, name, spec, conv in string.Formatter().parse(template)]

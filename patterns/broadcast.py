@@ -101,11 +101,11 @@ class Broadcast(Pattern[BroadcastResult]):
             Deadline(timeout)  # the same rules
         if hedge is not None:
             Deadline(hedge)
-        if losers not in {"cancel", "finish"}:
+        if losers not in ("cancel", "finish"):
             raise InvalidOption("losers", losers, "'cancel' or 'finish'")
-        if late not in {"record", "deliver", "drop"}:
+        if late not in ("record", "deliver", "drop"):
             raise InvalidOption("late", late, "'record', 'deliver' or 'drop'")
-        if (on_late is not None) != (late == "deliver"):
+        if (on_late is not None) != (late == "deliver") or not callable(on_late or print):
             raise InvalidOption("on_late", on_late, "a callable with late='deliver', else None")
         is_callable = callable(aggregate) and not callable(getattr(aggregate, "run", None))
         self._function: Callable[..., Any] | None = aggregate if is_callable else None
@@ -310,6 +310,8 @@ def _recipients(agents: Any) -> tuple[tuple[str, Slot], ...]:
         pairs = ()
     slots: dict[str, Slot] = {}
     for name, agent in pairs:
+        if name is not None and (not isinstance(name, str) or not name):
+            raise InvalidOption("agents", name, "names that are non-empty strings")
         slot = as_slot(agent, name)
         own = base = name or slot.name
         number = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -77,11 +77,12 @@ class Pipeline(Pattern[PipelineResult]):
         system: ActorSystem | None = None,
     ) -> None:
         super().__init__(name, system)
-        if not stages:
-            raise InvalidOption("stages", stages, "at least one Stage")
+        given: object = stages
+        if not isinstance(given, Iterable) or not (listed := list(stages)):
+            raise InvalidOption("stages", stages, "a list of at least one Stage")
         steps: list[_Step] = []
         names: list[str] = []
-        for stage in stages:
+        for stage in listed:
             _check(stage, names)
             names.append(stage.name)
             instead = stage.on_error.instead if isinstance(stage.on_error, Use) else None
@@ -271,12 +272,18 @@ def _check(stage: Stage, earlier: Sequence[str]) -> None:
     given: Any = stage
     if not isinstance(given, Stage):
         raise InvalidOption("stages", given, "Stages")
+    if not isinstance(given.name, str):
+        raise InvalidOption("Stage.name", stage.name, "a str")
     if not stage.name or stage.name in earlier or stage.name in {"input", "previous"}:
         expected = "a name of its own, and neither 'input' nor 'previous'"
         raise InvalidOption("Stage.name", stage.name, expected)
     if isinstance(stage.prompt, str):
         known = (*earlier, "input", "previous")
         check_template(f"prompt of stage {stage.name!r}", stage.prompt, known)
+    elif stage.prompt is not None and not callable(stage.prompt):
+        raise InvalidOption("Stage.prompt", stage.prompt, "a template, a callable, or None")
+    if stage.when is not None and not callable(stage.when):
+        raise InvalidOption("Stage.when", stage.when, "a callable of the State, or None")
     if stage.timeout is not None:
         Deadline(stage.timeout)  # the same rules
     if stage.max_usd is not None and not _is_amount(stage.max_usd):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -128,7 +128,7 @@ class Retry(_Recovery):
             raise InvalidOption("attempts", attempts, "a whole number, at least 1")
         if not isinstance(backoff, Backoff):
             raise InvalidOption("backoff", backoff, "a Backoff")
-        if not max_wait >= 0:
+        if not _is_number(max_wait) or not max_wait >= 0:
             raise InvalidOption("max_wait", max_wait, "seconds, 0 or more")
         self._on = _kinds(on, RETRIED)
         self._agent = as_slot(agent)
@@ -186,7 +186,7 @@ class Fallback(_Recovery):
         system: ActorSystem | None = None,
     ) -> None:
         super().__init__(name, system)
-        if isinstance(agents, str) or not agents:
+        if isinstance(agents, str) or not isinstance(agents, Iterable) or not agents:
             raise InvalidOption("agents", agents, "a list of at least one agent")
         self._on = _kinds(on, PASSED_ON)
         self._agents = tuple(as_slot(agent) for agent in agents)
@@ -239,7 +239,9 @@ class Degrade(_Recovery):
         system: ActorSystem | None = None,
     ) -> None:
         super().__init__(name, system)
-        if below_usd is not None and not below_usd >= 0:
+        if below_usd is not None and not (
+            (_is_number(below_usd) or isinstance(below_usd, Decimal)) and below_usd >= 0
+        ):
             raise InvalidOption("below_usd", below_usd, "an amount of USD, 0 or more")
         self._on = _kinds(on, PASSED_ON | {"budget"})
         self._agent = as_slot(agent)
@@ -310,7 +312,7 @@ class CircuitBreaker(_Recovery):
         super().__init__(name, system)
         if type(failures) is not int or failures < 1:
             raise InvalidOption("failures", failures, "a whole number, at least 1")
-        if not reset_after > 0:
+        if not _is_number(reset_after) or not reset_after > 0:
             raise InvalidOption("reset_after", reset_after, "seconds above zero")
         self._on = _kinds(on, PASSED_ON)
         self._agent = as_slot(agent)
@@ -368,12 +370,20 @@ def _succeeded(_: _breaker.Circuit) -> _breaker.Circuit:
     return _breaker.after_success()
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _kinds(given: Collection[str], possible: Collection[str]) -> frozenset[str]:
     """Check kinds of failure.
 
     Raises:
         InvalidOption: one of them cannot be recovered from here.
     """
-    if isinstance(given, str) or not set(given) <= set(possible):
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Iterable)
+        or not all(kind in tuple(possible) for kind in given)
+    ):
         raise InvalidOption("on", given, f"kinds among {', '.join(sorted(possible))}")
     return frozenset(given)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 from actors import ActorSystem, InvalidOption
@@ -58,8 +58,12 @@ class Router(Pattern[RouterResult]):
         super().__init__(name, system)
         if not isinstance(routes, Mapping) or not routes:
             raise InvalidOption("routes", routes, "a mapping of at least one label to an agent")
-        for option, value in (("min_confidence", min_confidence), ("min_margin", min_margin)):
-            if isinstance(value, bool) or not (math.isfinite(value) and 0 <= value <= 1):
+        for label in routes:
+            if not isinstance(label, str) or not label:
+                raise InvalidOption("routes", label, "labels that are non-empty strings")
+        figures: Any = (("min_confidence", min_confidence), ("min_margin", min_margin))
+        for option, value in figures:
+            if type(value) is bool or not (isinstance(value, Real) and 0 <= float(value) <= 1):
                 raise InvalidOption(option, value, "a number from 0 to 1")
         is_agent = callable(getattr(classify, "run", None)) and not isinstance(classify, type)
         if not (is_agent or isinstance(classify, Classifier) or callable(classify)):

@@ -151,7 +151,14 @@ class Supervisor(Pattern[SupervisorResult]):
             raise InvalidOption("max_revisions", max_revisions, "a whole number, 0 or more")
         if deadline is not None and not isinstance(deadline, Deadline):
             Deadline(deadline)  # the same rules
-        if not (accept is None or callable(accept) or math.isfinite(accept)):
+        score: object = accept
+        if not (
+            score is None
+            or callable(score)
+            or (
+                isinstance(score, (int, float)) and type(score) is not bool and math.isfinite(score)
+            )
+        ):
             raise InvalidOption("accept", accept, "a score, a function of the Verdict, or None")
         check_template("review", review, ("input", "draft"))
         check_template("revise", revise, ("input", "draft", "feedback"))

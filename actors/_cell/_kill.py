@@ -38,7 +38,7 @@ class Killable(Life):
         self.interrupted = None
         error = ActorKilled(f"{self.path} was killed")
         self._kill_children()
-        if self.state is State.RESTARTING:
+        if self._is_between():
             if order.wanted:
                 self._give_up()
         elif self.state < State.STOPPING:

@@ -6,6 +6,7 @@ the parent's `Children`; this executes it.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Any, cast
 
@@ -38,10 +39,25 @@ class Life(Duties):
 
     # -- coming to life ------------------------------------------------------------------------
 
+    def begin_in_order(self) -> None:
+        """Be there, and take messages, but do not start before `order_restart` says so."""
+        self.enter()
+        if self.system.events.heard:
+            self.system.publish(ActorStarted(self.ref, self.path))
+        self.release()
+
     def begin(self) -> None:
         """Construct the instance on the caller's thread and make the actor run."""
+        building = self.system.building
         try:
-            self._build()
+            if building is None:
+                self._build()
+            else:
+                building[self] = threading.get_ident()
+                try:
+                    self._build()
+                finally:
+                    del building[self]
         except BaseException as error:
             # There never was an actor; what was sent to its name by now is answered.
             self.state = _STOPPING
@@ -72,11 +88,14 @@ class Life(Duties):
         instance._cell = self
         instance.actor_ref = self.own_ref
         self.instance = instance  # a constructor may make a proxy of its own actor
+        self._enter_hook("__init__")
         try:
             instance.__init__(*args, **kwargs)
         except BaseException:
             self.instance = None
             raise
+        finally:
+            self.hook = None
         self.receive = instance.on_receive
         if self.restarts or cls.flight_recorder:
             size = cls.flight_recorder or self.system.flight_recorder
@@ -96,9 +115,23 @@ class Life(Duties):
 
         self.receive = record
 
+    def _enter_hook(self, name: str) -> None:
+        """Note that a hook is about to be called; it is left where its result is known."""
+        # Before `stop_wanted` is looked at; `order_stop` does both the other way round, so one of
+        # the two has a hook that hangs watched over.
+        self.hook = name
+        self.began = None
+        if self.stop_wanted:
+            self.bound_hooks()
+
+    def bound_hooks(self) -> None:
+        """Have a hook that does not return in the time of its specification killed."""
+        self.siblings.watch_over_hooks(self)
+
     def _op_start(self, *, restarted: bool = False) -> Step:
         if self.state is not State.STARTING:
             return None
+        self._enter_hook("on_start")
         try:
             result = self.instance.on_start()
         except BaseException as error:  # noqa: BLE001 - a failing start is a failure
@@ -119,22 +152,36 @@ class Life(Duties):
             self._runs(restarted)
 
     def _runs(self, restarted: bool) -> None:
+        self.hook = None
         if self.state is State.STARTING:
             self.state = State.RUNNING
             self.suspended = False
             if restarted:
-                self.siblings.started(self)
+                self._op_children_started()
+
+    def _op_children_started(self) -> None:
+        """Count as started, once the children that start in order are."""
+        if self.state is not State.RUNNING:
+            return
+        children = self.children
+        if children is None or not children.call_when_started(self._post_children_started):
+            self.siblings.started(self)
+
+    def _post_children_started(self) -> None:
+        self.post(Life._op_children_started)
 
     def _op_restart(self, reason: Any) -> Step:
-        if self.state is not State.RESTARTING or self.then == "die":
+        state = self.state
+        if not self._is_between() or self.then == "die":
             return None
-        self.state = advance(self.state, State.STARTING)
+        self.state = advance(state, State.STARTING)
         self.then = ""
-        self.restarts += 1
         self.interrupted = None
-        if self.children is not None:
-            self.children.reopen()
-        self.system.publish(ActorRestarted(self.ref, self.path, reason))
+        if state is not State.NEW:
+            self.restarts += 1
+            if self.children is not None:
+                self.children.reopen()
+            self.system.publish(ActorRestarted(self.ref, self.path, reason))
         try:
             self._build()
         except BaseException as error:  # noqa: BLE001 - likewise
@@ -189,12 +236,16 @@ class Life(Duties):
     def _obey(self, order: StopOrder) -> Step:
         if order.future is not None:
             self.stops = (*self.stops, order.future)
-        if self.state is State.RESTARTING:
+        if self._is_between():
             if order.wanted:
                 self._give_up()
         elif self.state < _STOPPING:
             return self._wind_down(None, "die" if order.wanted else "report")
         return None
+
+    def _is_between(self) -> bool:
+        """Tell whether it waits to be started, for the first time or once more."""
+        return self.state is State.RESTARTING or self.state is State.NEW
 
     def _wind_down(self, reason: Any, then: str) -> Step:
         """End the instance: the children first, in reverse order, then the hook."""
@@ -208,6 +259,7 @@ class Life(Duties):
         if self.stop_wanted:
             self.then = "die"  # ordered since `then` was decided; see order_stop
         self.item = IDLE  # what failed is not for `stash` in the hooks to come
+        self.hook = None
         self.pulse = object()
         if self.extras is not None:
             self._cancel_timers()
@@ -225,8 +277,12 @@ class Life(Duties):
         if instance is not None:
             reason = self.reason
             self.attending = True
+            failed = isinstance(reason, BaseException)
+            hook = "on_failure" if failed else "on_stop"
+            if getattr(self.spec.cls, hook) not in _EMPTY_HOOKS:
+                self._enter_hook(hook)
             try:
-                if isinstance(reason, BaseException):
+                if failed:
                     result = instance.on_failure(type(reason), reason, reason.__traceback__)
                 else:
                     result = instance.on_stop()
@@ -252,6 +308,7 @@ class Life(Duties):
 
     def _instance_ended(self) -> None:
         self.instance = None
+        self.hook = None
         self.attending = False
         if self.extras is not None:
             self._settle_debts()
@@ -285,7 +342,9 @@ class Life(Duties):
         if entered:
             self.leave()
         self.siblings.ended(self)
-        for future in self.stops:
+        # Each knows the cell, and would wait with it for the garbage collector.
+        stops, self.stops = self.stops, ()
+        for future in stops:
             future._resolve(1, True)
         if self.extras is not None:
             for token, watcher in list(self.extras.watchers.items()):
@@ -302,7 +361,9 @@ class Life(Duties):
                 break
             if self.heir is not None:
                 # Unless it is about the end of the old instance, which has come.
-                if operation not in _OF_THE_INSTANCE:
+                if operation is Life._op_stop:
+                    self.heir.order_stop(args[0], drain=args[1])
+                elif operation not in _OF_THE_INSTANCE:
                     self.heir.post(operation, *args)
             elif operation is Life._op_watched:
                 token, watcher, ref = args
@@ -358,13 +419,15 @@ class Life(Duties):
 
     def order_stop(self, future: Future[bool] | None = None, *, drain: bool = True) -> None:
         waits: bool = self.suspended
-        if not drain or waits:
-            self.post(Life._op_stop, future, drain)
-            return
         # If it fails before it comes to the order, it is not restarted. Any thread may set this:
         # it never becomes false again. It is set before `suspended` is looked at once more, and
         # `_wind_down` does both the other way round, so one of the two sees the other.
         self.stop_wanted = True
+        if not drain or waits:
+            self.post(Life._op_stop, future, drain)
+            if waits:
+                self.bound_hooks()
+            return
         # In its place in the user lane, so that what was queued before it runs.
         self.queue.append(StopOrder(future, True))
         if self.permit.pop(0, 0):
@@ -373,9 +436,10 @@ class Life(Duties):
             self.bury()
         if self.suspended:
             self.post(Life._op_stop_queued)
+            self.bound_hooks()
 
     def _op_stop_queued(self) -> None:
-        if self.state is State.RESTARTING:
+        if self._is_between():
             self._give_up()
 
     def _op_stop(self, future: Future[bool] | None, drain: bool) -> Step:
@@ -384,7 +448,7 @@ class Life(Duties):
         self.stop_wanted = True
         if self.state >= _STOPPING:
             return None
-        if self.state is State.RESTARTING:
+        if self._is_between():
             self._give_up()
         elif drain and self.state is State.RUNNING:
             self.queue.append(StopOrder(None, True))
@@ -396,7 +460,7 @@ class Life(Duties):
         self.post(Life._op_die)
 
     def _op_die(self) -> None:
-        if self.state is State.RESTARTING:
+        if self._is_between():
             self._give_up()
 
     def _give_up(self) -> None:
@@ -423,7 +487,7 @@ class Life(Duties):
 
     # -- children ------------------------------------------------------------------------------
 
-    def spawn(self, spec: ChildSpec) -> ActorRef[Any]:
+    def spawn(self, spec: ChildSpec, *, in_order: bool = False) -> ActorRef[Any]:
         if self.state >= _STOPPING:
             raise SystemStopped(f"{self.path} is stopping and starts no more children")
         if self.children is None:
@@ -436,7 +500,10 @@ class Life(Duties):
                 lambda: self.post(Life._op_shut_down),
                 lambda: self.post(Life._op_children_gone),
             )
-        return cast("ActorRef[Any]", self.system.spawn_under(self.children, spec, self))
+        return cast(
+            "ActorRef[Any]",
+            self.system.spawn_under(self.children, spec, self, in_order=in_order),
+        )
 
     def _op_escalate(self, error: BaseException) -> Step:
         return self._fail(error)
@@ -462,6 +529,7 @@ class Life(Duties):
 _OF_THE_INSTANCE = frozenset(
     {
         Life._op_children_gone,
+        Life._op_children_started,
         Life._op_die,
         Life._op_escalate,
         Life._op_halt,
@@ -470,9 +538,11 @@ _OF_THE_INSTANCE = frozenset(
 )
 
 _NO_ON_START: Any = None
+_EMPTY_HOOKS: tuple[Any, ...] = ()
 
 
 def bind_defaults(actor: type[Any]) -> None:
     """Learn what the hooks of the base class are, to skip those that nobody overrode."""
-    global _NO_ON_START  # noqa: PLW0603 - set once, when `_system` is imported
+    global _NO_ON_START, _EMPTY_HOOKS  # noqa: PLW0603 - set once, when `_system` is imported
     _NO_ON_START = actor.on_start
+    _EMPTY_HOOKS = (actor.on_stop, actor.on_failure)

@@ -37,6 +37,9 @@ class LoneCell(Cell):
         if not isinstance(self.reason, BaseException):
             _logger.debug("Stopped %s", self.label)
 
+    def bound_hooks(self) -> None:
+        """Wait, as pykka does: whoever starts it so has no specification to say for how long."""
+
     def no_plain_exception(self, error: BaseException) -> None:
         _logger.debug("%r in %s. Stopping all actors.", error, self.label)
         # Not waiting, as a thread that waits for its own actor would wait for ever.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Iterator
 from types import CoroutineType
 from typing import Any, Final, Protocol, cast
 
@@ -156,6 +156,7 @@ class CellState(Mailbox):
     """The fields of a cell, its identity, and what its upper layers call."""
 
     __slots__ = (
+        "asides",
         "asked",
         "attending",
         "began",
@@ -163,6 +164,7 @@ class CellState(Mailbox):
         "extras",
         "frame",
         "heir",
+        "hook",
         "instance",
         "interrupted",
         "item",
@@ -209,7 +211,10 @@ class CellState(Mailbox):
         self.asked: Any = None
         # Invariant: the message being handled, or handled last in this turn; IDLE between turns.
         self.item: Any = IDLE
-        # When somebody first saw that it is being handled, on the system's clock; see age().
+        # Invariant: the name of the hook that runs or waits, set where it is called and cleared
+        # where it is through; `item` is IDLE meanwhile. "__init__" counts as one.
+        self.hook: str | None = None
+        # When somebody first saw that it is at this, on the system's clock; see age().
         self.began: float | None = None
         # Invariant: not None only inside of `answer`, once the future was made after all.
         self.promised: Future[Any] | None = None
@@ -231,6 +236,8 @@ class CellState(Mailbox):
         self.warned = False
         # Invariant: not None only while this actor's own handler waits; see begin_wait.
         self.waits_for: Any = None
+        # What tasks and threads of its handlers wait for, where any do; see Asides.
+        self.asides: Any = None
 
     @property
     def ref(self) -> ActorRef[Any]:
@@ -243,7 +250,14 @@ class CellState(Mailbox):
 
     @property
     def path(self) -> str:
-        return f"{self.parent.path}/{self.name}"
+        # Not by the path of the parent: the tree may be deeper than the stack.
+        parts = [self.name]
+        above: Any = self.parent
+        while isinstance(above, CellState):
+            parts.append(above.name)
+            above = above.parent
+        parts.append(above.path)
+        return "/".join(reversed(parts))
 
     def describe(self) -> str:
         return self.path
@@ -281,9 +295,36 @@ class CellState(Mailbox):
         assert children is not None
         return children
 
+    # -- being waited for --------------------------------------------------------------------
+
+    # Of an asker that runs this cell's turn itself; see `Wait`.
+    plain = True
+    advice = "use tell in one of the directions, or answer with reply_later"
+
     def waits_for_cell(self) -> CellState:
-        """Be what an asker waits for that runs this cell's turn itself."""
         return self
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[CellState]:  # noqa: ARG002 - others need it
+        return (self,)
+
+    def refuse(self, error: BaseException) -> bool:  # noqa: ARG002 - likewise
+        """Its turn is being run and cannot be ended."""
+        return False
+
+    def within(self, wanted: Any) -> Iterator[CellState]:
+        """Yield this cell and all below it, or `wanted` alone if it is one of them."""
+        above = wanted
+        while above is not None and above is not self:
+            above = getattr(above, "parent", None)
+        if above is not None:
+            yield wanted
+            return
+        below = deque([self])
+        while below:
+            cell = below.popleft()
+            yield cell
+            if cell.children is not None:
+                below.extend(cell.children.snapshot())
 
     @property
     def in_turn(self) -> bool:
@@ -291,11 +332,11 @@ class CellState(Mailbox):
         return self.item is not IDLE or self.attending
 
     def age(self) -> float | None:
-        """Return for how many seconds the current message is being handled, or None if none is.
+        """Return for how many seconds it is at its message or in its hook, or None if at nothing.
 
         Nobody looks at a clock for each message: it counts from when somebody looked here first.
         """
-        if self.item is IDLE:
+        if self.item is IDLE and self.hook is None:
             return None
         began = self.began
         now = self.now()

@@ -18,7 +18,15 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from actors._answer import annotate
 from actors._cell._kill import Killable
-from actors._cell._state import IDLE, UNMADE, CellState, complete, is_cancellation, stop_order_in
+from actors._cell._state import (
+    IDLE,
+    LOCKS,
+    UNMADE,
+    CellState,
+    complete,
+    is_cancellation,
+    stop_order_in,
+)
 from actors._context import context_to_carry, enter
 from actors._errors import ActorDeadError, DeadlineExceeded
 from actors._future import Future
@@ -88,18 +96,18 @@ class _Alone:
 
 
 @coroutine
-def _within(context: Context, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Await `work` in this task, but in another context than the task's."""
+def _within(context: Context, stepped: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Await `stepped` in this task, but in another context than the task's."""
     run = context.run
     try:
-        waits_for = run(work.send, None)
+        waits_for = run(stepped.send, None)
         while True:
             try:
                 value = yield waits_for
             except BaseException as error:  # noqa: BLE001 - it is for the one that waits
-                waits_for = run(work.throw, error)
+                waits_for = run(stepped.throw, error)
             else:
-                waits_for = run(work.send, value)
+                waits_for = run(stepped.send, value)
     except StopIteration as end:
         return end.value
 
@@ -285,10 +293,19 @@ class Cell(Killable):
 
     def again(self) -> None:
         """Take the permit back if there is something to do, and warn if it is very much."""
-        if len(self.queue) > HIGH_WATER and not self.warned and self.bounds is None:
-            self.warned = True
-            self.system.publish(MailboxHigh(self.ref, self.path, len(self.queue)))
+        if len(self.queue) > HIGH_WATER:
+            self.warn_if_high()
         super().again()
+
+    def warn_if_high(self) -> None:
+        """Publish, once, that very much waits; at the end of a turn, or while one takes long."""
+        waiting = len(self.queue)
+        if waiting <= HIGH_WATER or self.warned or self.bounds is not None:
+            return
+        with LOCKS.late:  # the watchdog and a turn that ends may both come to it
+            first, self.warned = not self.warned, True
+        if first:
+            self.system.publish(MailboxHigh(self.ref, self.path, waiting))
 
     async def _attend(self) -> None:
         """Do everything that waits in the control lane."""
@@ -390,9 +407,9 @@ class Cell(Killable):
         if self.queue or self.pulse is not self.calm:
             # Something came between the asker's look and its grip: it has a turn of its own.
             future = self.enqueue(message)
-            if asker is not None:
-                asker.waits_for = future
             self.system.handled_inline(self.run(future))
+            if asker is not None:
+                asker.waits_for = None
             return future.get()
         try:
             self.count_sent()
@@ -510,7 +527,7 @@ class Cell(Killable):
                 await step
             return 0
         # Its traceback shows where it was raised and where its answer was waited for, and no path.
-        annotate(error, f"while {self.path} handled {type(message).__name__}")
+        annotate(error, lambda: f"while {self.path} handled {type(message).__name__}")
         answer: BaseException = error
         if is_cancellation(error):
             answer = ActorDeadError(f"{self.path} was cancelled while it handled the request")

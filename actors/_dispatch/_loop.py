@@ -16,7 +16,6 @@ import _thread
 import asyncio
 import contextvars
 import math
-import sys
 import threading
 import time
 from collections import deque
@@ -26,8 +25,10 @@ from typing import Any
 
 from loguru import logger
 
-from actors._executing import CELL, frames_from
+from actors._awaiting import frame_of, inner_step
+from actors._executing import CELL, frames_of
 from actors._mailbox import THROUGHPUT
+from actors._threads import start_thread
 
 __all__ = ["LoopDispatcher", "LoopThread"]
 
@@ -129,15 +130,11 @@ class _Driver:
         while step is not None:
             running = getattr(step, "cr_running", False) or getattr(step, "gi_running", False)
             if running:
-                thread = sys._current_frames().get(self.dispatcher.thread or 0)
-                return frames_from(thread)
-            frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None)
+                return frames_of(self.dispatcher.thread)
+            frame = frame_of(step)
             if frame is not None:
                 frames.append(frame)
-            inner = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
-            if inner is None and frame is not None and frame.f_code.co_name == "_within":
-                inner = frame.f_locals["work"]  # which it steps itself, in another context
-            step = inner
+            step = inner_step(step)
         return frames
 
     def _was_cancelled(self, cell: Any) -> bool:
@@ -176,8 +173,11 @@ class _Driver:
 
     def note_wait(self) -> None:
         """Note since when the current message waits for something, if that is new."""
-        if self.cell.began is None:
-            self.cell.began = self.cell.now()
+        cell = self.cell
+        if cell.began is None:
+            cell.began = cell.now()
+        if cell.asides is not None:
+            cell.asides.hurry()
 
     async def _drive(self) -> None:
         dispatcher = self.dispatcher
@@ -222,14 +222,14 @@ class _Rest:
         self.cancelled = False
 
     def __await__(self) -> Generator[Any, Any, None]:
-        turns = self.turns
+        stepped = self.turns
         waits_for = self.waits_for
         awaits = asyncio.isfuture(waits_for)
         try:
             # As with a task: what it waits for is cancelled, and only if that has an answer already
             # is it told so itself. Else what a handler gathers would go on without it.
             if self.cancelled and not (awaits and waits_for.cancel()):
-                waits_for = turns.throw(asyncio.CancelledError())
+                waits_for = stepped.throw(asyncio.CancelledError())
             elif awaits:
                 # A task takes what is yielded to it for a future that is being awaited only if it
                 # says so, once for each time.
@@ -238,9 +238,9 @@ class _Rest:
                 try:
                     value = yield waits_for
                 except BaseException as error:  # noqa: BLE001 - it is for the one that waits
-                    waits_for = turns.throw(error)
+                    waits_for = stepped.throw(error)
                 else:
-                    waits_for = turns.send(value)
+                    waits_for = stepped.send(value)
                 self.driver.note_wait()
         except StopIteration:
             return
@@ -496,7 +496,7 @@ class LoopThread:
         self.dispatcher = LoopDispatcher(self.loop)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -11,7 +10,9 @@ from typing import Any
 
 from loguru import logger
 
-from actors._executing import frames_from, local, taken_lock
+from actors._errors import TooManyWaiting
+from actors._executing import frames_of, local, taken_lock
+from actors._threads import start_thread
 
 __all__ = ["Pinned"]
 
@@ -36,8 +37,13 @@ class Pinned:
         if self._thread is None:
             # Invariant: the caller holds the cell's permit, so nobody else is here.
             self.cell = cell
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                start_thread(thread)
+            except (RuntimeError, MemoryError) as error:
+                cell.permit[0] = 1  # whoever sends next tries again
+                raise TooManyWaiting(threading.active_count()) from error
+            self._thread = thread
         self._turns.put(cell)
 
     def _run(self) -> None:
@@ -58,7 +64,7 @@ class Pinned:
 
     def _frames(self) -> list[FrameType]:
         thread = self._thread.ident if self._thread is not None else None
-        return frames_from(sys._current_frames().get(thread or 0))
+        return frames_of(thread)
 
     def join(self, timeout: float) -> None:
         """Wait for the thread to end; called from the thread itself, return at once."""

@@ -9,7 +9,6 @@ finishes its turn, parks, and retires if it is not needed again.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import weakref
@@ -22,8 +21,11 @@ from typing import Any
 from loguru import logger
 
 from actors._context import enter
-from actors._executing import frames_from, local, taken_lock
+from actors._errors import SystemStopped, TooManyWaiting
+from actors._executing import frames_of, local, taken_lock
 from actors._mailbox import THROUGHPUT
+from actors._threads import start_thread
+from actors._waiting import longest_chain, note_aside
 
 __all__ = ["Pool"]
 
@@ -38,6 +40,15 @@ RETIRE_AFTER = 2.0
 
 MAX_STUCK = 512
 """Workers the monitor adds at most; those that wait for futures do not count."""
+
+MAX_WORKERS = 16_384
+"""Workers there may be, nearly all of which wait for futures; half of what Linux has by default."""
+
+DEEPEST = 10_000
+"""How deep actors may wait for each other where that takes threads."""
+
+LOOK_EVERY = 256
+"""Workers after whose start it is looked how deep they wait for each other."""
 
 MAX_INLINE = 24
 """How deep asks may run each other's turns on one stack."""
@@ -95,9 +106,14 @@ class _Worker:
 
     def frames(self) -> list[FrameType]:
         """Return the stack of its thread, the outermost frame first."""
-        return frames_from(sys._current_frames().get(self.thread))
+        return frames_of(self.thread)
 
     def before_block(self) -> None:
+        """Let another worker take over.
+
+        Raises:
+            TooManyWaiting: there is none, and no more threads.
+        """
         if self.pool is not None:
             self.pool.give_place(self)
 
@@ -165,7 +181,7 @@ class Pool:
                 self._monitor = threading.Thread(
                     target=self._watch, name=f"{self._name}-monitor", daemon=True
                 )
-                self._monitor.start()
+                start_thread(self._monitor)
 
     def run_here(self, cell: Any, future: Any) -> None:
         """Give the mailbox a turn on this thread, which has nothing to do but wait for `future`."""
@@ -175,9 +191,17 @@ class Pool:
         if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or self._closed:
             self.submit(cell)
             return
-        if worker.cell is not None:
-            worker.cell.waits_for = future
-        self._run_as_guest(worker, cell, future)
+        # The cell and not the future: to answer that would not free a thread that runs the turn.
+        asker = worker.cell
+        if asker is None:
+            asker = note_aside(cell)
+        else:
+            asker.waits_for = cell
+        try:
+            self._run_as_guest(worker, cell, future)
+        finally:
+            if asker is not None:
+                asker.waits_for = None
 
     def take_here(self, cell: Any) -> None:
         """Give the mailbox of a brief actor its turn at once, on the thread that sends to it."""
@@ -211,6 +235,7 @@ class Pool:
             self.submit(cell)
             return future.get()
         before, worker.cell = worker.cell, cell
+        asker = before
         if before is not None:
             before.waits_for = cell
         worker.depth += 1
@@ -218,14 +243,16 @@ class Pool:
         try:
             context = copy_context()
             if context:
+                if before is None:
+                    asker = note_aside(cell)
                 context.run(enter, cell)
             begun = True
-            return context.run(cell.answer, message, before)
+            return context.run(cell.answer, message, asker)
         except RecursionError as error:
             if not begun or error.__traceback__ is None or error.__traceback__.tb_next is None:
                 cell.permit[0] = 1  # there was not even the stack to begin
-                if before is not None:
-                    before.waits_for = None
+                if asker is not None:
+                    asker.waits_for = None
             raise
         finally:
             worker.depth -= 1
@@ -247,11 +274,29 @@ class Pool:
     # -- workers -----------------------------------------------------------------------------
 
     def _new_worker(self) -> _Worker:
-        """Start a worker; the caller holds the lock."""
+        """Start a worker; the caller holds the lock.
+
+        Raises:
+            TooManyWaiting: the workers wait for each other too deep, or there can be no more.
+        """
+        workers = len(self._workers)
+        if workers and not workers % LOOK_EVERY:
+            depth = longest_chain(worker.cell for worker in self._workers)
+            if depth >= DEEPEST:
+                raise TooManyWaiting(workers, depth)
+        if workers >= MAX_WORKERS:
+            raise TooManyWaiting(workers)
         worker = _Worker(self)
         thread = _WorkerThread(worker, self._work, f"{self._name}-worker")
         self._workers[worker] = thread
-        thread.start()
+        try:
+            start_thread(thread)
+        except SystemStopped:
+            del self._workers[worker]
+            raise
+        except (RuntimeError, MemoryError) as error:
+            del self._workers[worker]
+            raise TooManyWaiting(workers) from error
         return worker
 
     def _work(self, me: _Worker) -> None:
@@ -311,8 +356,9 @@ class Pool:
         with self._lock:
             if self._holder is not me or self._closed:
                 return
+            called = self._call()
             me.placed = False
-            self._hold(self._call())
+            self._hold(called)
 
     def _park(self, me: _Worker) -> bool:
         """Wait to be called; False means to end the thread."""
@@ -383,8 +429,11 @@ class Pool:
             # No turn has ended since the last look, and others wait. One more worker will do if
             # one handler sleeps; if that gets stuck as well, double, or a thousand sleeping
             # handlers would hold up the rest for a thousand ticks.
-            self.give_place(holder)
-            self._call_helpers(helpers)
+            try:
+                self.give_place(holder)
+                self._call_helpers(helpers)
+            except TooManyWaiting:
+                continue  # and whoever waits next is told so
             helpers = max(1, 2 * helpers)
             # The new holder is stuck as well if it has ended no turn by the next look.
             seen = (self._holder, 0 if self._holder is None else self._holder.handled)

@@ -19,6 +19,7 @@ from actors._errors import (
     UnusableReply,
 )
 from actors.agents._engine import Engine, EngineOptions, acquire, import_xllamacpp, release
+from actors.agents._gate import pass_gate
 from actors.agents._generation import Call, Generation
 from actors.agents._gguf import trained_context
 from actors.agents._types import (
@@ -148,6 +149,7 @@ class LocalModel:
             UnknownModel: llama.cpp cannot load the file.
             ModelRejected: llama.cpp cannot follow the schema.
         """
+        pass_gate(self.name)
         check_call(messages, max_tokens, timeout)
         if max_tokens >= self._options.context:
             raise ContextWindowExceeded(self.name, max_tokens + 1, self._options.context)

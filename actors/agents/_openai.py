@@ -28,6 +28,7 @@ from actors._errors import (
     ModelUnavailable,
     UnusableReply,
 )
+from actors.agents._gate import pass_gate
 from actors.agents._types import (
     Message,
     Reply,
@@ -169,6 +170,7 @@ class OpenAIModel:
             ModelRateLimited: asked to slow down (429), with `retry_after` in seconds.
             ModelRejected: the request itself is at fault (other 4xx), or the model refused.
         """
+        pass_gate(self.name)
         check_call(messages, max_tokens, timeout)
         window = self._context_window
         if window is not None:

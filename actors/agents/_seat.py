@@ -22,6 +22,7 @@ import msgspec
 from actors._actor import Actor
 from actors._context import RunContext, current
 from actors._deadline import Deadline
+from actors._default import current_actor
 from actors._errors import (
     ActorDeadError,
     BudgetExceeded,
@@ -46,7 +47,7 @@ from actors.agents.pricing import Price, worst_case
 from actors.services import _genai
 from actors.services.run import run
 
-__all__ = ["MAX_TOKENS", "AgentActor", "Desk", "Job", "Plan"]
+__all__ = ["MAX_TOKENS", "AgentActor", "Desk", "Job", "Plan", "calling_agent"]
 
 MAX_TOKENS = 512
 """Ceiling of a model's answer where the agent does not set one, in tokens."""
@@ -336,6 +337,18 @@ async def _settle(budget: Any, reply: Reply, holder: str | None = None) -> None:
     except BudgetExceeded as error:
         error.reply = reply
         raise
+
+
+def calling_agent() -> str | None:
+    """Return the name of the agent whose code is executing; else the path of the actor, or None.
+
+    The name of its actor may have a number behind it, and a desk has several actors.
+    """
+    ref = current_actor()
+    if ref is None:
+        return None
+    actor = ref._actor_weakref()  # noqa: SLF001 - pykka's way from a reference to its actor
+    return actor._plan.name if isinstance(actor, AgentActor) else ref.path  # noqa: SLF001 - ours
 
 
 class Desk(Actor):

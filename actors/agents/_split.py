@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from actors._errors import InvalidOption
+from actors._options import function
 
 __all__ = ["split_text"]
 
@@ -37,10 +38,16 @@ def split_text(text: str, *, max_tokens: int, count_tokens: Callable[[str], int]
             twenty times for each chunk.
 
     Raises:
-        InvalidOption: `max_tokens` is too small for a single character.
+        InvalidOption: `max_tokens` is too small for a single character, or an option is of
+            another type.
     """
-    if max_tokens < 1:
-        raise InvalidOption("max_tokens", max_tokens, "at least 1")
+    given: object = text
+    if not isinstance(given, str):
+        raise InvalidOption("text", text, "a str")
+    size: object = max_tokens
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InvalidOption("max_tokens", max_tokens, "a whole number, at least 1")
+    function("count_tokens", count_tokens, "a function from a text to its number of tokens")
     chunks: list[str] = []
     start = 0
     while start < len(text):

@@ -20,6 +20,8 @@ __all__ = ["Kind", "Worker", "inspect_worker", "to_reply", "to_text"]
 
 _NO_TOKENS = Usage(0, 0)
 _NOTHING = Decimal(0)
+_EXTRAS = frozenset({"budget", "deadline"})
+"""What a worker is given if it takes parameters of these names."""
 
 Kind = Literal["model", "runner", "async", "sync"]
 
@@ -71,13 +73,20 @@ def inspect_worker(worker: Any) -> Worker:
 
 def _wants(call: Callable[..., Any]) -> frozenset[str]:
     try:
-        parameters = inspect.signature(call).parameters.values()
+        signature = inspect.signature(call)
     except (TypeError, ValueError):
         return frozenset()
+    parameters = signature.parameters.values()
+    try:
+        signature.bind(None, **dict.fromkeys({p.name for p in parameters} & _EXTRAS))
+    except TypeError as error:
+        raise InvalidOption(
+            "worker", call, f"a callable that takes a prompt and needs no more ({error})"
+        ) from error
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         # `**kwargs` passes on what it gets; that it wants a budget it has to say by name.
         return frozenset()
-    return frozenset(p.name for p in parameters) & {"budget", "deadline"}
+    return frozenset(p.name for p in parameters) & _EXTRAS
 
 
 def to_text(value: Any) -> str:

@@ -14,9 +14,10 @@ import msgspec
 
 from actors._context import RUN, RunContext, current
 from actors._deadline import Deadline
-from actors._default import current_actor, default_system
+from actors._default import check_system, current_actor, default_system
 from actors._errors import InvalidOption, NameTaken
 from actors._future import Future
+from actors._options import filled
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec
 from actors._system import ActorSystem
@@ -77,6 +78,14 @@ class Agent:
             raise InvalidOption("max_tokens", max_tokens, "a whole number above zero")
         if timeout is not None:
             Deadline(timeout)  # the same rules
+        filled("name", name, optional=True)
+        if instructions is not None and not isinstance(instructions, str):
+            raise InvalidOption("instructions", instructions, "a str, or None")
+        if price is not None and not isinstance(price, Price):
+            raise InvalidOption("price", price, "a Price(...), or None for the list of prices")
+        if schema is not None and not isinstance(schema, dict):
+            raise InvalidOption("schema", schema, "a JSON schema as a dict, or None")
+        check_system(system)
         self.name = name or found.name
         self._plan = Plan(
             worker=found,

@@ -55,6 +55,9 @@ def resolve_model(
         MissingExtra: the package it needs is not installed.
         InvalidOption: `base_url` with a model that has none or has another.
     """
+    given: object = spec
+    if not isinstance(given, str):
+        raise UnknownModel(spec, _POSSIBLE)
     kind, _, rest = spec.partition(":")
     if kind == "local" and (rest or spec == "local"):
         if base_url is not None:

@@ -38,7 +38,7 @@ class Price(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
             value = getattr(self, field)
-            if value is not None:
+            if value is not None or field != "cached_per_mtok":
                 msgspec.structs.force_setattr(self, field, _to_decimal(field, value))
 
     def cost(self, usage: Usage) -> Decimal:

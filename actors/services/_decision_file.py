@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -117,12 +118,13 @@ def encode_body(own: Mapping[str, Any], fields: Mapping[str, Any]) -> bytes:
     try:
         return _encode({**own, **fields})
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        for name, value in fields.items():
+        for name, value in {**own, **fields}.items():
             try:
-                _encode(value)
+                _encode({name: value})
             except (TypeError, ValueError, OverflowError, RecursionError) as reason:
+                shown = name.encode(errors="backslashreplace").decode()
                 raise InvalidOption(
-                    name, value, f"a value msgspec can encode as JSON ({reason})"
+                    shown, value, f"a value msgspec can encode as JSON ({reason})"
                 ) from error
         raise
 
@@ -270,6 +272,8 @@ def seconds(option: str, value: float | datetime | None) -> float | None:
         raise InvalidOption(
             option, value, "seconds since the Unix epoch, or a datetime with a time zone"
         )
+    if math.isnan(given):
+        raise InvalidOption(option, value, "a time, not NaN")
     return float(given)
 
 

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Generator
 from typing import Any
 
-from actors._errors import ActorDeadError
+from actors._answer import _get_running_loop
+from actors._errors import WouldBlockLoop
 from actors._future import Future
 from actors._ref import ActorRef
 
-__all__ = ["at_once", "errand"]
+__all__ = ["at_once", "errand", "wait_for_end"]
 
 
 FAIR = 64
@@ -66,7 +67,18 @@ def errand(ref: ActorRef[Any], message: Any) -> Future[Any]:
     future = _Errand()
     cell = ref._cell  # noqa: SLF001 - likewise
     if cell.closed:
-        future.try_set_exception(ActorDeadError(f"{ref} is dead"))
+        future.try_set_exception(ref._is_dead())  # noqa: SLF001 - likewise
     else:
         cell.put((message, future, None))
     return future
+
+
+def wait_for_end(ending: Future[Any], of: str) -> None:
+    """Wait where a `with` block is left for what it used to end.
+
+    Raises:
+        WouldBlockLoop: an event loop runs on this thread; it ends all the same.
+    """
+    if _get_running_loop() is not None and not ending.done():
+        raise WouldBlockLoop(f"leaving `with {of}(…)`", f"`async with {of}(…)`")
+    ending.get()

@@ -15,6 +15,7 @@ import msgspec
 
 from actors._clock import Clock
 from actors._context import RUN, RunContext, current
+from actors._errors import InvalidOption
 from actors._ids import RANDOM
 
 __all__ = ["Span", "SpanEvent", "Status", "encode_span"]
@@ -95,11 +96,23 @@ class Span:
         self._token: Token[RunContext | None] | None = None
 
     def set_attribute(self, name: str, value: Any) -> None:
-        """Set or replace one attribute."""
+        """Set or replace one attribute.
+
+        Raises:
+            InvalidOption: `name` is no text.
+        """
+        if not isinstance(name, str):
+            raise InvalidOption("name", name, "the name of an attribute, a str")
         self.attributes[name] = value
 
     def add_event(self, name: str, /, **attributes: Any) -> None:
-        """Note that something happened now."""
+        """Note that something happened now.
+
+        Raises:
+            InvalidOption: `name` is no text.
+        """
+        if not isinstance(name, str):
+            raise InvalidOption("name", name, "what happened, a str")
         if self._events is None:
             self._events = []
         self._events.append(SpanEvent(name, _nanoseconds(self._clock), attributes))
@@ -115,7 +128,13 @@ class Span:
         )
 
     def set_status(self, status: Status) -> None:
-        """Say how it went, where no exception says it."""
+        """Say how it went, where no exception says it.
+
+        Raises:
+            InvalidOption: it is none of "ok", "error" and "unset".
+        """
+        if status not in ("ok", "error", "unset"):
+            raise InvalidOption("status", status, "'ok', 'error' or 'unset'")
         self.status = status
 
     @property

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from actors._context import current
-from actors._default import current_actor, default_system
-from actors._errors import ActorDeadError, CallboardError, InvalidOption
+from actors._default import current_actor, system_for
+from actors._errors import ActorDeadError, CallboardError, InvalidOption, WouldBlockLoop
 from actors._future import Future
+from actors._options import filled, flag, patience, place
 from actors._ref import ActorRef
 from actors._system import ActorSystem
 from actors.services._account import Cap, Pair
@@ -29,7 +30,7 @@ from actors.services._budget_keeper import (
     PoolOrder,
     open_books,
 )
-from actors.services._errand import errand
+from actors.services._errand import errand, wait_for_end
 from actors.services._ledger import ROOT, Ask
 from actors.services._money import Money, nano_dollars
 from actors.services._money import tokens as count_of_tokens
@@ -117,9 +118,10 @@ class Budget:
         if given is not None and (
             isinstance(given, bool)
             or not isinstance(given, (int, float))
-            or not (math.isfinite(given) and given >= 0)
+            or not 0 <= given <= sys.float_info.max
         ):
             raise InvalidOption("wait", wait, "a finite number of seconds, 0 or more, or None")
+        filled("holder", holder, optional=True)
         return Acquisition(self, cap, wait, holder)
 
     def charge(self, usd: Money = 0, tokens: int = 0, *, holder: str | None = None) -> Future[None]:
@@ -140,6 +142,7 @@ class Budget:
             LedgerError: it is booked but could not be written to the file (from the future).
         """
         amount = Pair(nano_dollars(usd), count_of_tokens(tokens))
+        filled("holder", holder, optional=True)
         return self._order(ChargeOrder(self._path, amount, holder or self._holder()))
 
     def check(self, *, more: bool = True) -> Future[None]:
@@ -153,8 +156,9 @@ class Budget:
 
         Raises:
             BudgetExceeded: there is not (from the future).
-            InvalidOption: it was returned or closed (likewise).
+            InvalidOption: it was returned or closed (likewise); or `more` is no bool.
         """
+        flag("more", more)
         stamp = self._books.stamp
         if self._found[more] is stamp:
             return _WELL
@@ -269,14 +273,23 @@ class Acquisition:
             timeout: seconds to wait at most; then the acquire is withdrawn.
 
         Raises:
+            InvalidOption: `timeout` is no number of seconds; nothing was asked for.
             BudgetExceeded: there was no room, or not in time.
             Timeout: no answer within `timeout`.
             ActorDeadError: the pool is closed.
             WouldBlockLoop: an event loop runs on this thread.
         """
+        if timeout is not None:
+            timeout = patience(timeout)
         lease, future = self._begin()
         try:
             future.get(timeout=timeout)
+        except WouldBlockLoop:
+            lease.release()
+            self._lease = None  # so that it can still be awaited
+            raise WouldBlockLoop(
+                "taking a lease by `with` or get()", "`async with` or `await`"
+            ) from None
         except BaseException:
             # A grant on its way comes before this, so it goes back.
             lease.release()
@@ -326,7 +339,8 @@ class BudgetPool(Budget):
         system: the actor system to live in; None is the default one.
 
     Raises:
-        InvalidOption: an amount is no number, NaN, infinite or negative.
+        InvalidOption: an amount is no number, NaN, infinite or negative; or another option makes
+            no sense.
         LedgerError: the file cannot be opened, is damaged, or is in use.
     """
 
@@ -342,9 +356,11 @@ class BudgetPool(Budget):
         system: ActorSystem | None = None,
     ) -> None:
         cap = _cap(usd, tokens, "usd", "tokens")
+        filled("name", name, optional=True)
+        file = None if path is None else place("path", path)
         name = name or "budget"
-        system = system or default_system()
-        books = open_books(cap, name, None if path is None else Path(path))
+        system = system_for(system)
+        books = open_books(cap, name, file)
         try:
             keeper = BudgetKeeper if path is None else FiledBudgetKeeper
             ref = system.spawn_service(keeper, books)
@@ -368,6 +384,7 @@ class BudgetPool(Budget):
             ActorDeadError: the pool is closed.
         """
         cap = _cap(usd, tokens, "usd", "tokens")
+        filled("name", name, optional=True)
         pool = BudgetPool.__new__(BudgetPool)
         ident = next(self._books.ids)
         title = name or f"child of {self.name}"
@@ -397,7 +414,7 @@ class BudgetPool(Budget):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close().get()
+        wait_for_end(self.close(), "BudgetPool")
 
     async def __aenter__(self) -> Self:
         return self

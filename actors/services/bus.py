@@ -19,13 +19,15 @@ from loguru import logger
 
 from actors._actor import Actor
 from actors._context import carry
-from actors._default import default_system
-from actors._errors import InvalidOption, NoHandler, RequestCancelled
+from actors._default import system_for
+from actors._errors import NoHandler, RequestCancelled, UnexpectedCoroutine
 from actors._future import Future
+from actors._options import function
 from actors._ref import ActorRef
 from actors._supervision import ChildSpec
 from actors._system import ActorSystem
 from actors.services import _topics as topics
+from actors.services._errand import wait_for_end
 from actors.services._subscriptions import Event, Subscriptions
 
 __all__ = ["Event", "EventBus"]
@@ -273,7 +275,7 @@ class EventBus:
     """
 
     def __init__(self, *, system: ActorSystem | None = None) -> None:
-        self._system = system or default_system()
+        self._system = system_for(system)
         self._ref = self._system.spawn_service(BusKeeper, Subscriptions())
         self._numbers = itertools.count(1)
 
@@ -296,6 +298,7 @@ class EventBus:
 
         Raises:
             InvalidOption: the pattern or the handler is none.
+            UnexpectedCoroutine: the handler is a generator function.
         """
         return self._subscribe(pattern, handler, once=False)
 
@@ -313,8 +316,7 @@ class EventBus:
         segments = topics.pattern(pattern)
 
         def subscribe(handler: H) -> H:
-            if not callable(handler):
-                raise InvalidOption("handler", handler, "a function of an Event")
+            _check_handler(handler)
             self._ref.tell(_On(segments, handler, once))
             return handler
 
@@ -328,7 +330,10 @@ class EventBus:
         Returns:
             How many subscriptions that ended, in a future.
         """
-        return self._ref.request(_Off(topics.pattern(pattern), handler))
+        segments = topics.pattern(pattern)
+        if handler is not None:
+            function("handler", handler, "the function that was subscribed, or None for all")
+        return self._ref.request(_Off(segments, handler))
 
     def emit(self, topic: str, /, **payload: Any) -> Future[Any]:
         """Run all handlers of a topic and return what they return.
@@ -374,7 +379,7 @@ class EventBus:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close().get()
+        wait_for_end(self.close(), "EventBus")
 
     async def __aenter__(self) -> Self:
         return self
@@ -384,6 +389,21 @@ class EventBus:
 
     def __repr__(self) -> str:
         return f"<EventBus {self._ref.path}>"
+
+
+def _check_handler(handler: Callable[..., Any]) -> None:
+    """Make sure that to call it runs it.
+
+    Raises:
+        InvalidOption: it cannot be called.
+        UnexpectedCoroutine: it is a generator function.
+    """
+    function("handler", handler, "a function of an Event")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise UnexpectedCoroutine(
+            f"the handler {handler!r} has a `yield` in it, which makes it a generator: nothing "
+            "would ever run it. Return a list; to wait for something, write `async def` and `await`"
+        )
 
 
 def _is_async(handler: Callable[..., Any]) -> bool:

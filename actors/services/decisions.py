@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from actors._context import current
-from actors._default import current_actor, default_system
+from actors._default import current_actor, system_for
 from actors._errors import InvalidOption, LogClosed
 from actors._future import Future
+from actors._options import filled, place
 from actors._system import ActorSystem
 from actors.services._decision_file import (
     RESOLVED,
@@ -30,7 +31,7 @@ from actors.services._decision_keeper import (
     Stats,
 )
 from actors.services._decision_storage import LogStats, Storage, verify_files
-from actors.services._errand import errand
+from actors.services._errand import errand, wait_for_end
 
 __all__ = ["Decision", "DecisionLog", "LogStats", "Verification"]
 
@@ -70,16 +71,16 @@ class DecisionLog:
         redact: Redact | None = None,
         system: ActorSystem | None = None,
     ) -> None:
-        if fsync not in {"batch", "always", "never"}:
+        if fsync not in ("batch", "always", "never"):
             raise InvalidOption("fsync", fsync, '"batch", "always" or "never"')
         given: object = rotate_bytes
         if given is not None and (type(given) is not int or given < 1):
             raise InvalidOption("rotate_bytes", rotate_bytes, "a size in bytes above zero, or None")
         if redact is not None and not callable(redact):
             raise InvalidOption("redact", redact, "a function from fields to fields, or None")
-        self.path = Path(path)
+        self.path = place("path", path)
         self._redact = redact
-        self._system = system or default_system()
+        self._system = system_for(system)
         storage = Storage(self.path, fsync, rotate_bytes)
         try:
             self._ref = self._system.spawn_service(DecisionKeeper, storage)
@@ -103,13 +104,12 @@ class DecisionLog:
                 of a list or dict do not show.
 
         Raises:
-            InvalidOption: a field cannot be encoded, or has the name of a column.
+            InvalidOption: a field cannot be encoded, or has the name of a column; or `redact`
+                returned no fields. Nothing was written.
             LogClosed: the log is closed (from the future, as are the next).
             LogError: the record could not be written.
         """
-        given: object = decision
-        if not isinstance(given, str) or not given:
-            raise InvalidOption("decision", decision, "the kind of decision, a str")
+        filled("decision", decision)
         return self._send(decision, fields, None)
 
     def resolve(self, /, seq: int, outcome: Any, **fields: Any) -> Future[int]:
@@ -131,8 +131,12 @@ class DecisionLog:
 
     def _send(self, decision: str, fields: dict[str, Any], resolves: int | None) -> Future[int]:
         if self._redact is not None:
-            fields = dict(self._redact({"decision": decision, **fields}))
+            kept: object = self._redact({"decision": decision, **fields})
+            if not isinstance(kept, Mapping) or not all(isinstance(name, str) for name in kept):
+                raise InvalidOption("redact", kept, "a function that returns a dict of the fields")
+            fields = dict(kept)
             decision = fields.pop("decision", decision)
+            filled("the decision that `redact` returned", decision)
             if resolves is not None:
                 fields["resolves"] = resolves
         run = current()
@@ -186,6 +190,8 @@ class DecisionLog:
             InvalidOption: a filter makes no sense.
             LogClosed, LogCorrupt, LogError: from the future.
         """
+        filled("decision", decision, optional=True)
+        filled("run_id", run_id, optional=True)
         wanted = Filter(
             decision, seconds("since", since), seconds("until", until), run_id, where, limit
         )
@@ -200,9 +206,11 @@ class DecisionLog:
             statement: such as `SELECT decision, count(*) AS n FROM decisions GROUP BY 1`.
 
         Raises:
-            MissingExtra: duckdb is not installed.
-            LogError: DuckDB refused the statement (from the future).
+            InvalidOption: `statement` is no text.
+            MissingExtra: duckdb is not installed (from the future, as is the next).
+            LogError: DuckDB refused the statement.
         """
+        filled("statement", statement)
         return self._ask(Sql(statement))
 
     def stats(self) -> Future[LogStats]:
@@ -217,7 +225,7 @@ class DecisionLog:
             LogCorrupt: a line was changed, removed, added or moved; the text says where.
             LogError: the files cannot be read.
         """
-        return verify_files(Path(path))
+        return verify_files(place("path", path))
 
     def close(self) -> Future[None]:
         """Write what waits, then close; the future is answered when both are done.
@@ -237,7 +245,7 @@ class DecisionLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close().get()
+        wait_for_end(self.close(), "DecisionLog")
 
     async def __aenter__(self) -> Self:
         return self

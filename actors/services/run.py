@@ -13,9 +13,10 @@ from typing import Any
 
 from actors._context import RUN, RunContext, current
 from actors._deadline import Deadline
-from actors._default import default_system
+from actors._default import check_system, system_for
 from actors._errors import CallboardError, InvalidOption
 from actors._ids import RANDOM
+from actors._options import filled
 from actors._system import ActorSystem
 from actors.services._money import Money, nano_dollars
 from actors.services.budget import Acquisition, Budget, BudgetPool, Lease
@@ -53,8 +54,8 @@ def run(
         InvalidOption: an option is not one of these.
         BudgetExceeded: there is no room for the lease (on entering).
     """
-    if run_id is not None and (not isinstance(run_id, str) or not run_id):
-        raise InvalidOption("run_id", run_id, "a str that is not empty, or None")
+    filled("run_id", run_id, optional=True)
+    check_system(system)
     _must_have("log", log, "record", "a DecisionLog, or None")
     _must_have("tracer", tracer, "span", "a Tracer, or None")
     if isinstance(journal, (str, bytes, int, float)):
@@ -128,7 +129,7 @@ class RunScope:
     def _due(self, deadline: float | Deadline) -> Deadline:
         if isinstance(deadline, Deadline):
             return deadline
-        system = self._system or default_system()
+        system = system_for(self._system)
         return Deadline(deadline, clock=system.clock)
 
     def _end(self) -> None:

@@ -12,13 +12,14 @@ import msgspec
 from loguru import logger
 
 from actors._actor import Actor
-from actors._default import default_system
-from actors._errors import ActorDeadError, TraceError
+from actors._default import system_for
+from actors._errors import ActorDeadError, InvalidOption, TraceError
 from actors._future import Future
+from actors._options import function, place
 from actors._system import ActorSystem
 from actors._waiting import blocking
 from actors.services._append_file import AppendFile
-from actors.services._errand import errand
+from actors.services._errand import errand, wait_for_end
 from actors.services._span import Span, SpanEvent, encode_span
 from actors.services._summary import Row, Summary, Totals
 
@@ -160,15 +161,18 @@ class Tracer:
         system: the actor system to live in; None is the default one.
 
     Raises:
+        InvalidOption: an option makes no sense.
         TraceError: the file cannot be opened, or is in use.
     """
 
     def __init__(
         self, export_path: str | Path | None = None, *, system: ActorSystem | None = None
     ) -> None:
-        self._system = system or default_system()
+        self._system = system_for(system)
         self._watchers: tuple[Callable[[Span], None], ...] = ()
-        self._ended = Ended(None if export_path is None else _open(Path(export_path)))
+        self._ended = Ended(
+            None if export_path is None else _open(place("export_path", export_path))
+        )
         try:
             self._ref = self._system.spawn_service(TraceKeeper, self._ended)
         except BaseException:
@@ -185,7 +189,12 @@ class Tracer:
         Args:
             name: what kind of work it is, such as "chat" or "invoke_agent reviewer".
             attributes: details; names with dots go in as `**{...}`.
+
+        Raises:
+            InvalidOption: `name` is no text.
         """
+        if not isinstance(name, str):
+            raise InvalidOption("name", name, "the kind of work, a str")
         announce = self._tell_watchers if self._watchers else None
         return Span(self, self._system.clock, self._hand_over, name, attributes, announce)
 
@@ -195,7 +204,11 @@ class Tracer:
         It is called by whoever works in the span, on that thread, so it has to be quick; what it
         raises is logged and never reaches the work. Spans made before this call are not told of
         as they begin.
+
+        Raises:
+            InvalidOption: `watcher` cannot be called.
         """
+        function("watcher", watcher, "a function of a Span")
         self._watchers = (*self._watchers, watcher)
 
     def _tell_watchers(self, span: Span) -> None:
@@ -255,7 +268,7 @@ class Tracer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close().get()
+        wait_for_end(self.close(), "Tracer")
 
     async def __aenter__(self) -> Self:
         return self

@@ -215,6 +215,8 @@ class Kernel:
 
     def at(self, when: float, what: Due) -> None:
         """Have something come due at `when` on the virtual clock."""
+        if when == math.inf:
+            return  # never
         heap = self.heap
         if len(heap) >= self._sweep_at:
             heap[:] = [entry for entry in heap if not entry[2].gone()]

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import os
-import shlex
 import shutil
 import sys
 import types
@@ -22,8 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 if TYPE_CHECKING:  # pytest loads this at each start, whether there are simulations or not
-    from actors.testing._explore import Exploration, Plan
-    from actors.testing._outcome import Outcome
+    from actors.testing._explore import Plan
     from actors.testing._simulation import Simulation
 
 __all__ = [
@@ -40,16 +37,9 @@ SEEDS = 100
 SCHEDULES = 1000
 """How many schedules are enumerated unless it is said."""
 
-_LONGEST = 100
-"""Characters of an error that are repeated beside its history."""
-
-_TOO_MANY = 200_000
-"""Events of a history of which no digest is printed, since that would take seconds."""
-
 _current = pytest.StashKey["Simulation"]()
 _plan = pytest.StashKey["Plan"]()
 _section = pytest.StashKey[str]()
-_written = pytest.StashKey[int]()
 _PROPERTY = "simulation"
 
 
@@ -129,7 +119,7 @@ def sim(request: pytest.FixtureRequest) -> Simulation:
 def _takes_sim(item: pytest.Function) -> bool:
     """Tell whether a test takes this plugin's `sim`, be it through another fixture of that name."""
     found = item._fixtureinfo.name2fixturedefs.get("sim", ())
-    return any(definition.func.__module__ == __name__ for definition in found)
+    return any(getattr(definition.func, "__module__", "") == __name__ for definition in found)
 
 
 # -- before a test ---------------------------------------------------------------------------------
@@ -198,9 +188,14 @@ def _plan_of(item: pytest.Function, marks: list[pytest.Mark]) -> Plan:
 
 
 def _fresh(item: pytest.Function) -> list[str]:
-    """Return the fixtures that are made for each run: `sim`, and what depends on it or on files."""
+    """Return the fixtures made for each run: our own, and those that need them, or files."""
     definitions = item._fixtureinfo.name2fixturedefs
-    fresh = {"sim"}
+    fresh = {
+        name
+        for name, found in definitions.items()
+        if found[-1].scope == "function"
+        and str(getattr(found[-1].func, "__module__", "")).startswith("actors.testing.")
+    } | {"sim"}
     files = {"tmp_path"}
     grew = True
     while grew:
@@ -240,16 +235,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     item = pyfuncitem
     fresh = _fresh(item)
     names = item._fixtureinfo.argnames
+    # What pytest does for a fixture takes as long as a third of a simulation.
+    alone = fresh == ["sim"] and len(item._fixtureinfo.name2fixturedefs["sim"]) == 1
 
     def test(sim: Simulation) -> None:
         __tracebackhide__ = True
-        if fresh == ["sim"] and len(item._fixtureinfo.name2fixturedefs["sim"]) == 1:
-            item.funcargs["sim"] = sim
-            _call(item, sim, {name: item.funcargs[name] for name in names})
-            return
         try:
-            for name in fresh:
-                item.funcargs[name] = item._request.getfixturevalue(name)
+            if alone:
+                item.funcargs["sim"] = sim
+            else:
+                for name in fresh:
+                    item.funcargs[name] = item._request.getfixturevalue(name)
             _call(item, sim, {name: item.funcargs[name] for name in names})
         finally:
             _finish(item, fresh)
@@ -307,6 +303,7 @@ def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
     from actors.testing._errors import NotDeterministic
     from actors.testing._explore import explore, replay
     from actors.testing._outcome import Attempt
+    from actors.testing._report import command, told
     from actors.testing._schedules import Replay
 
     plan = item.stash[_plan]
@@ -334,13 +331,13 @@ def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
     try:
         found = explore(attempt, plan) if seed is None else replay(attempt, Replay.parse(seed))
     except NotDeterministic as error:
-        item.stash[_section] = f"replay this: {_command(item, error.replay)}\n"
+        item.stash[_section] = f"replay this: {command(item, error.replay)}\n"
         raise
     item.user_properties.append((_PROPERTY, found.tried))
     shortest = found.shortest
     if shortest is None:
         return
-    item.stash[_section] = _told(item, found, shortest)
+    item.stash[_section] = told(item, plan, found, shortest)
     assert shortest.error is not None
     raise shortest.error
 
@@ -367,76 +364,6 @@ def _empty(folder: Path) -> None:
 
 
 # -- the report ------------------------------------------------------------------------------------
-
-
-def _told(item: pytest.Function, found: Exploration, shortest: Outcome) -> str:
-    """Return what the report says about a failure."""
-    from actors.testing._chart import chart
-
-    first, shrunk = found.failure, found.shrunk
-    assert first is not None
-    what = f"{type(first.error).__name__}: {first.error}".partition("\n")[0][:_LONGEST]
-    lines = [
-        f"{_which(item, found, first)} failed: {what}",
-        f"its history: {_size(first)}",
-    ]
-    if shrunk is not None and shrunk.runs:
-        effort = f"{shrunk.runs} runs, {shrunk.seconds:.1f} s"
-        ended = f" and was stopped after {shrunk.stopped}" if shrunk.stopped else ""
-        if shortest is first:
-            lines.append(f"no shorter one was found ({effort}{ended})")
-        else:
-            lines.append(f"shrunk to:   {_size(shortest)} ({effort}{ended})")
-    lines += ["", chart(shortest.history)]
-    if written := _write(item, shortest):
-        lines.append(f"the whole history: {written}")
-    if shortest is not first:
-        lines.append(f"replay all of it: {_command(item, str(first.replay))}")
-    lines.append(f"replay this: {_command(item, str(shortest.replay))}")
-    return "\n".join(lines)
-
-
-def _which(item: pytest.Function, found: Exploration, first: Outcome) -> str:
-    """Return which of all that was planned it is."""
-    if item.config.getoption("simulate_seed") is not None or item.stash[_plan].seeds == 1:
-        return found.tried
-    if first.replay.choices is None:
-        return f"seed {first.replay}, the {_ordinal(found.runs)} of {found.tried},"
-    return f"the schedule {first.replay}, the {_ordinal(found.runs)} that was tried,"
-
-
-def _ordinal(number: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{'th' if number % 100 in {11, 12, 13} else ending}"
-
-
-def _size(outcome: Outcome) -> str:
-    choices = f"{len(outcome.taken)} choices, {outcome.deviations()} of them not the oldest"
-    history = outcome.history
-    digest = f"; sha256 {history.digest()[:16]}" if len(history) < _TOO_MANY else ""
-    return f"{len(history)} events; {choices}{digest}"
-
-
-def _command(item: pytest.Function, seed: str) -> str:
-    """Return the line that runs it again, from the folder in which pytest was started."""
-    config: Any = item.config
-    node = shlex.quote(str(config.cwd_relative_nodeid(item.nodeid)))
-    return f"pytest {node} --simulate-seed={seed}"
-
-
-def _write(item: pytest.Function, outcome: Outcome) -> str:
-    """Write the history to the file that was asked for; return its name, or "" if none was."""
-    name = item.config.getoption("simulate_history")
-    if not name:
-        return ""
-    # One for each failure, and for each process of pytest-xdist.
-    count = item.config.stash.get(_written, 0) + 1
-    item.config.stash[_written] = count
-    parts = [os.environ.get("PYTEST_XDIST_WORKER", ""), str(count) if count > 1 else ""]
-    path = Path(item.config.invocation_params.dir, name)
-    path = path.with_name("-".join([path.stem, *filter(None, parts)]) + path.suffix)
-    path.write_bytes(bytes(outcome.history))
-    return str(path)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,6 +16,7 @@ from actors._errors import InvalidOption
 from actors._executing import local
 from actors._future import Future
 from actors._ids import RANDOM
+from actors._options import function, patience
 from actors.services._append_file import using
 from actors.services._errand import at_once
 from actors.testing._errors import EndlessSimulation, SimulationDeadlock, SimulationError
@@ -214,11 +215,14 @@ class Simulation:
             SimulationDeadlock: somebody waits, and nothing can happen any more.
             EndlessSimulation: it does not end; an actor that has a timer again and again needs
                 `seconds`.
+            InvalidOption: `work` is neither of these, or `seconds` no number.
             BaseException: what `work` raised.
         """
         if work is None:
-            self._run_on(seconds)
+            self._run_on(patience(seconds, "seconds"))
             return None
+        if not asyncio.iscoroutine(work):
+            function("work", work, "a coroutine, a function without arguments, or None")
         if asyncio.iscoroutine(work):
             task = self._loop.create_task(work)
             done, result = task.done, task.result

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections import deque
+
 import pytest
 
 from actors import Actor, Backoff, ChildSpec, NameTaken, RestartLimitExceeded, Supervision
@@ -209,6 +212,7 @@ def test_a_failure_during_a_group_restart_takes_the_rest_along_again():
     scene.fails("a")  # while b starts
     assert scene.orders() == [("halt", "b")]
     scene.started("b")
+    assert scene.orders() == [("halt", "b")], "in case the first was there before it had started"
     scene.halted("b")
     for key in "abc":
         assert scene.orders() == [("restart", key)]
@@ -289,3 +293,271 @@ def test_a_significant_child_that_was_stopped_from_outside_is_not_waited_for():
     scene.fails("b")
     scene.ended("b")
     assert scene.orders() == [("die", "b"), "shut down"]
+
+
+# -- starts in order -------------------------------------------------------------------------------
+
+
+def waiting(scene, *keys):
+    for key in keys:
+        scene.children[key] = child = Child(scene.log, key)
+        assert scene.under_test.add(child, in_order=True)
+        scene.under_test.start_next()
+
+
+def test_the_next_starts_when_the_one_before_runs():
+    scene = Scene()
+    waiting(scene, *"abc")
+    for key in "abc":
+        assert scene.orders() == [("restart", key)]
+        scene.started(key)
+    assert scene.orders() == []
+
+
+@pytest.mark.parametrize("strategy", ["one_for_one", "rest_for_one", "one_for_all"])
+def test_the_next_waits_while_the_one_before_is_tried_again(strategy):
+    scene = Scene(Supervision(strategy, intensity=5))
+    waiting(scene, *"abc")
+    scene.started("a")
+    scene.fails("b")
+    if strategy == "one_for_all":
+        assert scene.orders() == [("restart", "a"), ("restart", "b"), ("halt", "a")]
+        scene.halted("a")
+        assert scene.orders() == [("restart", "a")]
+        scene.started("a")
+        assert scene.orders() == [("restart", "b")]
+    else:
+        assert scene.orders() == [("restart", "a"), ("restart", "b"), ("restart", "b")]
+    scene.started("b")
+    assert scene.orders() == [("restart", "c")]
+
+
+def test_one_that_ends_before_or_while_it_starts_makes_way_for_the_next():
+    scene = Scene()
+    waiting(scene, *"abc")
+    scene.ended("b")
+    scene.ended("a")
+    assert scene.orders() == [("restart", "a"), ("restart", "c")]
+
+
+def test_one_that_is_never_restarted_still_starts_for_the_first_time_after_a_group_restart():
+    scene = Scene(Supervision("one_for_all", intensity=5))
+    waiting(scene, "a")
+    scene.children["b"] = b = Child(scene.log, "b", restart="temporary")
+    assert scene.under_test.add(b, in_order=True)
+    scene.started("a")
+    scene.orders()
+    scene.under_test.replace(b)
+    waiting(scene, "c")
+    scene.fails("a")
+    assert scene.orders() == [("stop", "b")], "it was on its way"
+    scene.ended("b")
+    scene.started("a")
+    assert scene.orders() == [("restart", "a"), ("restart", "c")]
+
+
+def test_the_owner_hears_when_all_have_started():
+    scene = Scene()
+    assert not scene.under_test.call_when_started(lambda: scene.log.append("all"))
+    waiting(scene, *"ab")
+    assert scene.under_test.call_when_started(lambda: scene.log.append("all"))
+    scene.started("a")
+    scene.started("b")
+    assert scene.orders() == [("restart", "a"), ("restart", "b"), "all"]
+
+
+def test_one_that_was_spawned_during_a_group_restart_and_fails_does_not_make_it_forget_the_group():
+    scene = Scene(Supervision("rest_for_one", intensity=5), *abc())
+    scene.fails("b")
+    scene.halted("c")
+    scene.children["f"] = Child(scene.log, "f")
+    assert scene.under_test.add(scene.children["f"])
+    scene.fails("f")
+    assert scene.orders() == [("halt", "c"), ("restart", "b")]
+    for key in "bcf":
+        scene.started(key)
+    assert scene.orders() == [("restart", "c"), ("restart", "f")]
+
+
+def test_one_that_was_spawned_while_a_group_halts_and_fails_does_not_keep_it_from_halting():
+    scene = Scene(Supervision("rest_for_one", intensity=5), *abc())
+    scene.fails("a")
+    scene.children["f"] = Child(scene.log, "f")
+    assert scene.under_test.add(scene.children["f"])
+    scene.fails("f")
+    scene.halted("c")
+    scene.halted("b")
+    orders = scene.orders()
+    assert orders[-2:] == [("halt", "b"), ("restart", "a")]
+    for key in "abcf":
+        scene.started(key)
+    assert scene.orders() == [("restart", "b"), ("restart", "c"), ("restart", "f")]
+
+
+def test_one_that_is_to_halt_just_as_it_starts_is_started_once_more():
+    scene = Scene(Supervision("one_for_all", intensity=5), *abc())
+    scene.fails("c")
+    scene.halted("b")
+    scene.halted("a")
+    scene.children["f"] = Child(scene.log, "f")
+    assert scene.under_test.add(scene.children["f"])
+    scene.orders()
+    scene.fails("f")
+    scene.started("a")
+    assert scene.orders() == [("halt", "a")] * 2
+    scene.halted("a")
+    for key in "abcf":
+        assert scene.orders() == [("restart", key)]
+        scene.started(key)
+
+
+def test_a_delay_is_waited_for_although_another_member_has_started(monkeypatch):
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    policy = Supervision("rest_for_one", intensity=5, backoff=Backoff(2.0, 8.0))
+    scene = Scene(policy, *abc())
+    scene.fails("c")
+    scene.time.pass_to(2.0)
+    assert scene.orders() == [("restart", "c")]
+    scene.children["f"] = Child(scene.log, "f")
+    assert scene.under_test.add(scene.children["f"])
+    scene.fails("f")
+    scene.started("c")
+    assert scene.orders() == []
+    scene.time.pass_to(6.0)
+    assert scene.orders() == [("restart", "f")]
+
+
+class LivingChild(Child):
+    """Obeys its orders one after the other, each when the test picks it."""
+
+    def __init__(self, scene, key, state, **options):
+        super().__init__(scene.log, key, **options)
+        self.scene = scene
+        self.in_order = state == "new"
+        self.state = state
+        self.ran = not self.in_order
+        self.lane = deque()
+
+    def order_restart(self, reason):
+        # Others may give orders between the decision and its order, as these do not hold the lock.
+        if self.scene.troubled and len(self.lane) % 2 == 0:
+            self.scene.on_its_way.append(self)
+        else:
+            self.lane.append("restart")
+
+    def order_halt(self):
+        self.lane.append("halt")
+
+    def order_stop(self, *, drain=True):
+        self.lane.append("stop")
+
+    def order_die(self):
+        self.lane.append("die")
+
+    def order_kill(self, *, wanted=True):
+        self.lane.append("stop" if wanted else "fail")
+
+    def may_move(self):
+        return self.state != "dead" and (self.state == "starting" or bool(self.lane))
+
+    def move(self, dice):
+        if self.state == "starting":
+            if self.scene.troubled and dice.random() < 0.2:
+                self.fail()
+            else:
+                self.state, self.ran = "running", True
+                self.scene.under_test.started(self)
+            return
+        match self.lane.popleft(), self.state:
+            case "restart", "new" | "between":
+                self.scene.check_start_of(self)
+                self.state = "starting"
+            case "halt", "running":
+                self.state = "between"
+                self.scene.under_test.report(self, "normal", None)
+            case ("stop", _) | ("die", "between" | "new"):
+                self.state = "dead"
+                self.scene.under_test.ended(self)
+            case "fail", "running":
+                self.fail()
+
+    def fail(self):
+        self.state = "between"
+        self.scene.under_test.report(self, "failure", ValueError(self.key))
+
+
+class LivingScene(Scene):
+    troubled = True
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.on_its_way = []
+
+    def deliver(self):
+        for child in self.on_its_way:
+            child.lane.append("restart")
+        self.on_its_way.clear()
+
+    def check_start_of(self, child):
+        members = [c for c in self.children.values() if c.state != "dead"]
+        if self.strategy != "one_for_one":
+            assert not any(c.state == "starting" for c in members), "one after the other"
+        if not child.ran:
+            before = members[: members.index(child)]
+            assert all(c.ran or "die" in c.lane for c in before if c.in_order), "in order"
+
+
+@pytest.mark.parametrize("delays", [False, True])
+@pytest.mark.parametrize("strategy", ["one_for_one", "rest_for_one", "one_for_all"])
+def test_whoever_fails_or_ends_in_whatever_order_all_others_run_in_the_end(strategy, delays):
+    for seed in range(400):
+        dice = random.Random(seed)
+        backoff = Backoff(0.5, 2.0) if delays else None
+        scene = LivingScene(Supervision(strategy, intensity=10**6, backoff=backoff))
+        scene.strategy = strategy
+
+        def add(scene=scene, dice=dice):
+            key = f"{len(scene.children)}"
+            in_order = dice.random() < 0.6
+            kind = dice.choice(["permanent", "permanent", "transient", "temporary"])
+            state = "new" if in_order else "running"
+            time = dice.choice(["brutal_kill", None, 0.1])
+            child = LivingChild(scene, key, state, restart=kind, shutdown=time)
+            scene.children[key] = child
+            assert scene.under_test.add(child, in_order=in_order)
+            if in_order:
+                scene.under_test.start_next()
+
+        for _ in range(dice.randint(1, 4)):
+            add()
+        for _ in range(80):
+            living = [c for c in scene.children.values() if c.state != "dead"]
+            movable = [c for c in living if c.may_move()]
+            what = dice.random()
+            if what < 0.05:
+                scene.deliver()
+            elif what < 0.1:
+                add()
+            elif what < 0.2 and (running := [c for c in living if c.state == "running"]):
+                dice.choice(running).fail()
+            elif what < 0.23 and living:
+                dice.choice(living).order_stop()
+            elif what < 0.3:
+                scene.time.pass_to(scene.time.now + dice.random())
+            elif movable:
+                dice.choice(movable).move(dice)
+        scene.troubled = False
+        scene.deliver()
+        for _ in range(2000):
+            movable = [c for c in scene.children.values() if c.may_move()]
+            if movable:
+                dice.choice(movable).move(dice)
+            elif scene.time.scheduled:
+                scene.time.pass_to(scene.time.now + 1.0)
+            else:
+                break
+        states = {key: child.state for key, child in scene.children.items()}
+        assert set(states.values()) <= {"running", "dead"}, (seed, states)
+        assert [c.key for c in scene.under_test.snapshot()] == [
+            key for key, state in states.items() if state == "running"
+        ]

@@ -305,7 +305,7 @@ def test_the_notebook_example_runs_in_a_kernel(kernel):
         assert (expected[1] in shown) if expected else not shown, shown
         if cell is cells[1]:
             assert run_cell(kernel, 'echo.ask("hello")').startswith("WouldBlockLoop")
-            assert "await" in run_cell(kernel, "with ActorSystem() as another: pass")
+            assert "async with" in run_cell(kernel, "with ActorSystem() as another: pass")
             waits = "import asyncio; await asyncio.gather(*(echo.request(n) for n in range(3)))"
             assert run_cell(kernel, waits) == "[0, 1, 2]"
     assert "ActorDeadError" in run_cell(kernel, 'await echo.request("late")')

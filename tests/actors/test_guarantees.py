@@ -1,4 +1,4 @@
-"""Each promise of actors/README.md names a test that exists."""
+"""Each promise of actors/README.md and of its guide to testing names a test that exists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NAMED = sorted(set(re.findall(r"`(test_\w+)`", (ROOT / "actors" / "README.md").read_text())))
+PAGES = (ROOT / "actors" / "README.md", ROOT / "actors" / "testing" / "README.md")
+NAMED = sorted({n for page in PAGES for n in re.findall(r"`(test_\w+)`", page.read_text())})
 EXISTING = {
     name
     for path in (ROOT / "tests").rglob("test_*.py")

@@ -31,6 +31,7 @@ EXTRAS = {
     "pytest",
     "ray",
     "rich",
+    "syrupy",
     "typer",
     "xllamacpp",
 }

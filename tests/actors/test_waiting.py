@@ -253,7 +253,7 @@ async def test_telling_something_to_a_full_mailbox_that_blocks_says_what_to_do_o
         ref.tell("hold")
         await entered.wait()
         ref.tell("fits")
-        with pytest.raises(WouldBlockLoop, match="await a request"):
+        with pytest.raises(WouldBlockLoop, match=r"await ref\.request"):
             ref.tell("does not fit")
         gate.set()
         async with asyncio.timeout(20):

@@ -246,6 +246,19 @@ async def test_spans_nest_by_pattern_and_agent(system):
     assert set(names) == {"invoke_workflow outer", "invoke_workflow inner", "invoke_agent only"}
 
 
+async def test_the_span_of_a_run_has_ended_when_its_result_is_out(system, tmp_path):
+    for _ in range(20):
+        tracer = Tracer(tmp_path / "trace.jsonl", system=system)
+        ended = []
+        tracer.watch(lambda span, ended=ended: ended.append(span.name) if span.end else None)
+        async with run(tracer=tracer, system=system):
+            future = Pipeline([Stage("one", str)], name="team", system=system).run("x")
+            future.add_done_callback(lambda _, ended=ended: ended.append("result"))
+            await future
+        await tracer.close()
+        assert ended == ["invoke_agent one", "invoke_workflow team", "result"]
+
+
 async def test_a_log_that_is_closed_loses_records_but_not_the_result(system, log):
     async with run(log=log, system=system):
         await log.close()

@@ -18,9 +18,20 @@ from actors import (
     BudgetPool,
     ChildSpec,
     Future,
+    Model,
     Reply,
     get_all,
     run,
+)
+from actors.testing import (
+    CapturedRun,
+    FaultyModel,
+    RecordedModel,
+    ScriptedModel,
+    TestProbe,
+    canonical,
+    capture_run,
+    compare,
 )
 from patterns import Pipeline, PipelineResult, Stage
 
@@ -92,3 +103,20 @@ async def patterns_return_their_results(pool: BudgetPool) -> None:
     async with run(budget=pool, deadline=3) as context:
         assert_type(context.run_id, str)
         assert_type(await Pipeline([Stage("a", str.upper)]).run("x"), PipelineResult)
+
+
+async def test_kit(system: ActorSystem) -> None:
+    probe = TestProbe(system)
+    assert_type(probe.expect_type(Reply), Reply)
+    assert_type(await probe.aio.expect_type(Reply), Reply)
+    assert_type(probe.receive_until(bool), list[Any])
+    with ScriptedModel(["text", ("matcher", 5)]) as scripted:
+        models: list[Model] = [scripted, FaultyModel(scripted), RecordedModel(None, "tape")]
+        assert_type(await models[0].complete([], max_tokens=1), Reply)
+    with capture_run(system=system, budget=1) as capture:
+        capture.result = "anything"
+    assert_type(capture.run, CapturedRun)
+    assert_type(capture.run.cost_usd, Decimal | None)
+    assert_type(capture.run.latency("agent"), float)
+    form = canonical(capture.run)
+    assert_type(bool(compare(form, form, cost=0.1)), bool)

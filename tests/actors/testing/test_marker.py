@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
-import actors
-
 pytestmark = pytest.mark.slow
 
-README = Path(actors.__file__).parent / "README.md"
 PLUGINS = ("-p", "actors.testing.plugin", "-p", "pytest_asyncio.plugin")
 
 ACTORS = """
@@ -137,8 +133,16 @@ def box(sim):
 def file(tmp_path):
     return tmp_path / "log.txt"
 
+def of_the_test_kit():
+    return []
+
+of_the_test_kit.__module__ = "actors.testing.anywhere"
+of_the_test_kit = pytest.fixture(of_the_test_kit)
+
 @pytest.mark.simulate(seeds=3)
-def test_fresh_ones(sim, shared, box, file, tmp_path, an_async_one):
+def test_fresh_ones(sim, shared, box, file, tmp_path, an_async_one, of_the_test_kit):
+    of_the_test_kit.append(sim.seed)
+    assert of_the_test_kit == [sim.seed]
     shared.append(sim.seed)
     runs.append(sim.seed)
     assert box.ask("all") == []
@@ -454,12 +458,3 @@ def test_fails(sim, name):
     )
     assert "/one" in (pytester.path / "history.txt").read_text()
     assert "/two" in (pytester.path / "history-2.txt").read_text()
-
-
-def test_the_example_of_the_readme_fails_as_it_is_shown_there(run, pytester):
-    section = README.read_text(encoding="utf-8").partition("## Simulations in pytest")[2]
-    code, shown = re.findall(r"```(?:python|text)\n(.*?)```", section, re.DOTALL)[:2]
-    pytester.makepyfile(test_orders=code)
-    printed = str(run("", "-q", "test_orders.py").stdout)
-    took = re.compile(r", [\d.]+ s\)")
-    assert took.sub(")", shown) in took.sub(")", printed)

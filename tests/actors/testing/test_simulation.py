@@ -458,9 +458,7 @@ def test_a_run_that_leaves_somebody_waiting_is_a_deadlock():
             sim.run()
 
 
-def test_a_simulation_that_does_not_end_says_so(monkeypatch):
-    monkeypatch.setattr("actors.testing._simulation.STEPS", 1000)
-
+def test_a_simulation_that_does_not_end_says_so():
     class Endless(Actor):
         def on_receive(self, message):
             self.actor_ref.tell(message)

@@ -1,0 +1,116 @@
+"""What every double of a model does: note its calls, show them in the trace, wait, use JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from actors._context import current
+from actors._errors import InvalidOption, ModelTimeout, UnusableReply
+from actors.agents._types import Message, Reply, decode_json
+
+__all__ = [
+    "INPUT_MESSAGES",
+    "OUTPUT_MESSAGES",
+    "ModelCall",
+    "check_rate",
+    "check_seconds",
+    "decoded",
+    "pause",
+    "show_answer",
+    "show_question",
+]
+
+# OpenTelemetry's names for what was asked and answered, which it has traced on request only: here
+# the test has asked for it.
+INPUT_MESSAGES = "gen_ai.input.messages"
+OUTPUT_MESSAGES = "gen_ai.output.messages"
+
+
+class ModelCall(msgspec.Struct, frozen=True):
+    """One call that a double of a model has got.
+
+    Attributes:
+        messages: the conversation.
+        max_tokens: ceiling of the answer, in tokens.
+        schema: the JSON schema that was asked for, or None.
+        timeout: seconds that the caller gave it, or None.
+        agent: the name of the agent that called, else the path of the actor, or None outside of
+            actors.
+        reply: what it was answered, or None.
+        error: what was raised instead, or None.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    schema: Mapping[str, Any] | None = None
+    timeout: float | None = None
+    agent: str | None = None
+    reply: Reply | None = None
+    error: BaseException | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The last message's text."""
+        return self.messages[-1].content
+
+
+def check_seconds(option: str, value: object) -> None:
+    """Raise InvalidOption unless `value` is a number of seconds, zero or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise InvalidOption(option, value, "a number of seconds, zero or more")
+
+
+def check_rate(option: str, value: object) -> None:
+    """Raise InvalidOption unless `value` is a share between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise InvalidOption(option, value, "a share of the calls, 0 to 1")
+
+
+def show_question(messages: Sequence[Message]) -> None:
+    """Write what is asked into the span of the call, if the run is traced."""
+    span = getattr(current(), "span", None)
+    if span is not None:
+        span.set_attribute(INPUT_MESSAGES, msgspec.to_builtins(list(messages)))
+
+
+def show_answer(reply: Reply) -> None:
+    """Write what is answered into the span of the call, if the run is traced."""
+    span = getattr(current(), "span", None)
+    if span is not None:
+        span.set_attribute(OUTPUT_MESSAGES, [{"role": "assistant", "content": reply.text}])
+
+
+async def pause(model: str, seconds: float, timeout: float | None) -> float | None:  # noqa: ASYNC109
+    """Let time go by, on the loop's clock, and return what is left of `timeout`.
+
+    Raises:
+        ModelTimeout: `timeout` is shorter.
+    """
+    if not seconds:
+        return timeout
+    if timeout is not None and seconds >= timeout:
+        await asyncio.sleep(timeout)
+        raise ModelTimeout(model, f"no answer within {timeout:g} seconds")
+    await asyncio.sleep(seconds)
+    return None if timeout is None else timeout - seconds
+
+
+def decoded(model: str, reply: Reply, *, wants_json: bool) -> Reply:
+    """Return the reply as a real model gives it: with `data`, if a schema was asked for.
+
+    Raises:
+        UnusableReply: it is empty, or should be JSON and is none.
+    """
+    problem = None
+    if wants_json and reply.data is None:
+        data, problem = decode_json(reply.text)
+        reply = msgspec.structs.replace(reply, data=data)
+    if not reply.text.strip():
+        problem = "an empty answer"
+    if problem is not None:
+        raise UnusableReply(model, problem, reply)
+    return reply

@@ -1,0 +1,715 @@
+"""Circles in which somebody waits on an actor's behalf, for an end, or far too deep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+import actors
+from actors import (
+    Actor,
+    ActorSystem,
+    Bounded,
+    ChildSpec,
+    FinalizerWaits,
+    SlowHandler,
+    Supervision,
+    TooManyWaiting,
+    WouldDeadlock,
+    run,
+)
+
+TOLERANT = Supervision(intensity=1000)
+SECONDS = 20
+"""After which a test counts as hung."""
+
+
+# -- tasks and threads that wait on an actor's behalf --------------------------------------------
+
+
+async def gathers(ref, message, bystander):
+    return await asyncio.gather(bystander.request(("bystander", ())), ref.request(message))
+
+
+async def gathers_in_a_gather(ref, message, bystander):
+    both = asyncio.gather(bystander.request(("bystander", ())), ref.request(message))
+    return await asyncio.gather(both, asyncio.sleep(0))
+
+
+async def waits_with_a_limit(ref, message, _):
+    return await asyncio.wait_for(ref.request(message), SECONDS)
+
+
+async def waits_for_all(ref, message, bystander):
+    tasks = {asyncio.ensure_future(r) for r in (bystander.request(("", ())), ref.request(message))}
+    done, _ = await asyncio.wait(tasks)
+    return [task.result() for task in done]
+
+
+async def waits_for_the_first_of_one(ref, message, _):
+    done, _ = await asyncio.wait(
+        [asyncio.ensure_future(ref.request(message))], return_when=asyncio.FIRST_COMPLETED
+    )
+    return done.pop().result()
+
+
+async def groups(ref, message, bystander):
+    async def ask(whom, what):
+        return await whom.request(what)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ask(bystander, ("bystander", ())))
+            task = group.create_task(ask(ref, message))
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return task.result()
+
+
+async def starts_a_task(ref, message, bystander):
+    async def ask():
+        return await ref.request(message)
+
+    task = asyncio.create_task(ask())
+    await bystander.request(("bystander", ()))
+    return await task
+
+
+async def starts_a_task_that_starts_one(ref, message, bystander):
+    return await asyncio.create_task(starts_a_task(ref, message, bystander))
+
+
+async def starts_a_task_that_asks_later(ref, message, bystander):
+    async def ask():
+        for _ in range(50):
+            await bystander.request(("bystander", ()))
+        return await asyncio.create_task(starts_a_task(ref, message, bystander))
+
+    return await asyncio.gather(ask())
+
+
+async def sends_a_thread(ref, message, _):
+    return await asyncio.to_thread(ref.ask, message)
+
+
+async def sends_a_thread_with_a_request(ref, message, _):
+    return await asyncio.to_thread(lambda: ref.request(message).get())
+
+
+async def gathers_threads(ref, message, bystander):
+    return await asyncio.gather(
+        asyncio.to_thread(ref.ask, message), asyncio.to_thread(bystander.ask, ("", ()))
+    )
+
+
+WAYS = [
+    gathers,
+    gathers_in_a_gather,
+    waits_with_a_limit,
+    waits_for_all,
+    waits_for_the_first_of_one,
+    groups,
+    starts_a_task,
+    starts_a_task_that_starts_one,
+    starts_a_task_that_asks_later,
+    sends_a_thread,
+    sends_a_thread_with_a_request,
+    gathers_threads,
+]
+
+
+class Asking(Actor):
+    def __init__(self, way, bystander):
+        super().__init__()
+        self.way = way
+        self.bystander = bystander
+
+    async def on_receive(self, message):
+        _, path = message
+        if not path:
+            return "the end"
+        return await self.way(path[0], ("", path[1:]), self.bystander)
+
+
+class SyncAsking(Actor):
+    def on_receive(self, message):
+        _, path = message
+        return path[0].ask(("", path[1:])) if path else "the end"
+
+
+def named(way):
+    return way.__name__
+
+
+@pytest.mark.parametrize("others", ["alone", "alike", "plain", "sync"])
+@pytest.mark.parametrize("way", WAYS, ids=named)
+def test_a_circle_through_whoever_waits_for_an_actor_is_found(way, others):
+    async def plainly(ref, message, _):
+        return await ref.request(message)
+
+    with ActorSystem() as system:
+        bystander = system.spawn(SyncAsking)
+        ring = [system.spawn(Asking, way, bystander, name="first")]
+        if others == "alike":
+            ring += [system.spawn(Asking, way, bystander) for _ in range(2)]
+        elif others == "plain":
+            ring.append(system.spawn(Asking, plainly, bystander))
+        elif others == "sync":
+            ring.append(system.spawn(SyncAsking))
+        with pytest.raises(WouldDeadlock) as caught:
+            ring[0].request(("", (*ring[1:], ring[0]))).get(timeout=SECONDS)
+        found = caught.value.actors
+        assert found[0] == found[-1]
+        assert set(found) == {ref.path for ref in ring}
+        # Everybody is free again, and a way that is no circle stays open.
+        for ref in ring:
+            assert ref.request(("", ())).get(timeout=SECONDS) == "the end"
+        assert "the end" in str(ring[0].request(("", (bystander,))).get(timeout=SECONDS))
+
+
+@pytest.mark.parametrize("way", WAYS, ids=named)
+async def test_such_a_circle_is_found_on_the_callers_loop_too(way):
+    async with ActorSystem() as system, asyncio.timeout(SECONDS):
+        bystander = system.spawn(SyncAsking)
+        first, second = (system.spawn(Asking, way, bystander) for _ in range(2))
+        with pytest.raises(WouldDeadlock):
+            await first.request(("", (second, first)))
+        assert "the end" in str(await first.request(("", (second,))))
+
+
+async def leaves_it_behind(actor, ask):
+    actor.left = asyncio.create_task(ask())
+    await asyncio.sleep(0.1)
+
+
+async def takes_the_first(actor, ask):
+    actor.left = asyncio.create_task(ask())
+    await asyncio.wait(
+        {actor.left, asyncio.create_task(asyncio.sleep(0.1))},
+        return_when=asyncio.FIRST_COMPLETED,
+    )
+
+
+async def looks_again(actor, ask):
+    actor.left = asyncio.create_task(ask())
+    await asyncio.wait({actor.left}, timeout=0.1)
+
+
+async def gives_up_without_ending_it(actor, ask):
+    actor.left = asyncio.create_task(ask())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(actor.left), 0.1)
+
+
+async def sends_a_thread_and_leaves(actor, ask):
+    actor.left = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(ask())))
+    await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        leaves_it_behind,
+        takes_the_first,
+        looks_again,
+        gives_up_without_ending_it,
+        sends_a_thread_and_leaves,
+    ],
+    ids=named,
+)
+async def test_what_a_handler_does_not_need_is_no_circle(way):
+    class Leaving(Actor):
+        async def on_receive(self, message):
+            if message == "start":
+                await way(self, lambda: ask(self.actor_ref))
+                return "left"
+            return await self.left if message == "result" else message
+
+    async def ask(ref):
+        return await ref.request("hello")
+
+    async with ActorSystem() as system, asyncio.timeout(SECONDS):
+        ref = system.spawn(Leaving)
+        assert await ref.request("start") == "left"
+        assert await ref.request("result") == "hello"
+
+
+async def test_ten_thousand_gathered_requests_to_a_busy_actor_take_few_looks():
+    class Busy(Actor):
+        def __init__(self):
+            super().__init__()
+            self.gate = asyncio.Event()
+
+        async def on_receive(self, message):
+            if message == "hold":
+                await asyncio.gather(self.gate.wait())
+            return 1
+
+    class Many(Actor):
+        async def on_receive(self, ref):
+            return sum(await asyncio.gather(*(ref.request(n) for n in range(10_000))))
+
+    async with ActorSystem() as system, asyncio.timeout(SECONDS):
+        busy = system.spawn(Busy)
+        busy.tell("hold")
+        answer = system.spawn(Many).request(busy)
+        waiting = asyncio.ensure_future(answer)
+        await asyncio.sleep(0.2)
+        busy._cell.instance.gate.set()
+        assert await waiting == 10_000
+
+
+def test_a_thread_that_fills_a_mailbox_for_an_actor_closes_a_circle_too():
+    class Own(Actor):
+        mailbox = Bounded(2, "block")
+
+        async def on_receive(self, message):
+            if message == "fill":
+                await asyncio.to_thread(self.fill)
+
+        def fill(self):
+            for n in range(5):
+                self.actor_ref.tell(n)
+
+    with ActorSystem() as system:
+        ref = system.spawn(Own, name="own")
+        with pytest.raises(WouldDeadlock, match="/own waits for /own"):
+            ref.request("fill").get(timeout=SECONDS)
+        assert ref.request("hello").get(timeout=SECONDS) is None
+
+
+def test_the_watchdog_tells_whom_a_task_of_a_handler_waits_for():
+    reports = []
+    reported = threading.Event()
+
+    class Waits(Actor):
+        async def on_receive(self, ref):
+            first = asyncio.ensure_future(ref.request("hold"))
+            gate = asyncio.Event()
+            first.add_done_callback(lambda _: gate.set())
+            await gate.wait()
+            return await first
+
+    class Holds(Actor):
+        def on_receive(self, message):
+            reported.wait(SECONDS)
+            return message
+
+    def report(event):
+        if event.path == "/waits":
+            reports.append(event)
+            reported.set()
+
+    with ActorSystem(watchdog=0.05) as system:
+        system.events.subscribe(report, SlowHandler)
+        held = system.spawn(Holds, name="held")
+        assert system.spawn(Waits, name="waits").request(held).get(timeout=SECONDS) == "hold"
+    assert reports[0].waits_for == "/held"
+
+
+# -- ends ----------------------------------------------------------------------------------------
+
+
+class Obeying(Actor):
+    """Does with `self` what it is sent."""
+
+    def on_receive(self, message):
+        return message(self) if callable(message) else message
+
+
+class AsyncObeying(Actor):
+    async def on_receive(self, message):
+        return await message(self) if callable(message) else message
+
+
+def waits_for_end(ref):
+    """Return what has a sync and an async actor wait for an end."""
+
+    def wait(actor):
+        return (ref or actor.actor_ref).stop()
+
+    async def wait_async(actor):
+        return await (ref or actor.actor_ref).stop(block=False)
+
+    return {Obeying: wait, AsyncObeying: wait_async}
+
+
+def error_of(answer):
+    """Wait for an answer; return the `WouldDeadlock` that it is, if it is one."""
+    try:
+        answer.get(timeout=SECONDS)
+    except WouldDeadlock as error:
+        return error
+    return None
+
+
+BOTH = pytest.mark.parametrize("kind", [Obeying, AsyncObeying])
+
+
+@BOTH
+def test_an_actor_that_waits_for_its_own_end_gets_the_error_and_ends(kind):
+    with ActorSystem() as system:
+        ref = system.spawn(kind, name="own")
+        with pytest.raises(WouldDeadlock, match=r"/own waits for /own: .*stop\(block=False\)"):
+            ref.request(waits_for_end(None)[kind]).get(timeout=SECONDS)
+        assert ref.actor_stopped.wait(SECONDS)
+
+
+@BOTH
+def test_two_actors_that_wait_for_each_others_end_come_home(kind):
+    with ActorSystem() as system:
+        a, b = system.spawn(kind, name="a"), system.spawn(kind, name="b")
+        meeting = threading.Barrier(2)
+
+        def stops(other):
+            def wait(_):
+                meeting.wait(SECONDS)
+                return other.stop()
+
+            return wait
+
+        def stops_later(other):
+            async def wait(_):
+                await asyncio.to_thread(meeting.wait, SECONDS)
+                return await other.stop(block=False)
+
+            return wait
+
+        order = stops if kind is Obeying else stops_later
+        answers = [a.request(order(b)), b.request(order(a))]
+        errors = list(filter(None, map(error_of, answers)))
+        assert errors
+        for error in errors:
+            assert set(error.actors) == {"/a", "/b"}
+        assert a.actor_stopped.wait(SECONDS)
+        assert b.actor_stopped.wait(SECONDS)
+
+
+@BOTH
+@pytest.mark.parametrize("deep", [False, True], ids=["child", "grandchild"])
+def test_a_parent_that_stops_a_child_that_asks_it_closes_a_circle(kind, deep):
+    asks = threading.Event()
+
+    class Below(Actor):
+        def on_receive(self, parent):
+            asks.set()
+            return parent.ask("are you there?")
+
+    class Between(Actor):
+        def on_start(self):
+            self.child = self.spawn(ChildSpec(Below, shutdown=None, name="below"))
+
+        def on_receive(self, message):
+            self.child.tell(message)
+
+    class Parent(kind):
+        def on_start(self):
+            self.child = self.spawn(Between if deep else Below, name="child")
+
+    def stop_child(actor):
+        actor.child.tell(actor.actor_ref)
+        assert asks.wait(SECONDS)
+        return actor.child.stop()
+
+    async def stop_child_async(actor):
+        actor.child.tell(actor.actor_ref)
+        await asyncio.to_thread(asks.wait, SECONDS)
+        return await actor.child.stop(block=False)
+
+    with ActorSystem(supervision=TOLERANT) as system:
+        ref = system.spawn(Parent, name="parent")
+        order = stop_child if kind is Obeying else stop_child_async
+        # Whoever closes the circle gets the error, and the other what it waits for.
+        error = error_of(ref.request(order))
+        assert error is None or "/parent" in error.actors
+        assert ref.request("still there").get(timeout=SECONDS) == "still there"
+
+
+@BOTH
+def test_an_actor_that_waits_for_the_end_of_what_it_lives_below_gets_the_error(kind):
+    class Parent(Actor):
+        def on_start(self):
+            spec = ChildSpec(kind, shutdown=None, name="child")
+            self.child = self.spawn(spec)
+
+        def on_receive(self, message):
+            return self.child
+
+    with ActorSystem() as system:
+        parent = system.spawn(Parent, name="parent")
+        child = parent.ask("child")
+        with pytest.raises(WouldDeadlock, match="/parent/child waits for /parent, which waits"):
+            child.request(waits_for_end(parent)[kind]).get(timeout=SECONDS)
+        assert parent.actor_stopped.wait(SECONDS)
+
+
+@BOTH
+def test_an_actor_may_wait_for_the_end_of_another(kind):
+    with ActorSystem() as system:
+        ref, other = system.spawn(kind), system.spawn(Obeying)
+        assert ref.request(waits_for_end(other)[kind]).get(timeout=SECONDS) is True
+
+
+@BOTH
+def test_an_actor_that_waits_for_the_shutdown_of_its_system_is_told_not_to(kind):
+    def wait(actor):
+        return actor.actor_ref.system.shutdown().get()
+
+    async def wait_async(actor):
+        return await actor.actor_ref.system.shutdown()
+
+    system = ActorSystem()
+    ref = system.spawn(kind, name="own")
+    with pytest.raises(WouldDeadlock, match=r"shutdown\(\) without waiting"):
+        ref.request(wait if kind is Obeying else wait_async).get(timeout=SECONDS)
+    report = system.shutdown().get(timeout=SECONDS)
+    assert report.abandoned == ()
+    assert report.seconds < 4
+
+
+def test_an_actor_may_wait_for_the_shutdown_of_another_system():
+    with ActorSystem() as system, ActorSystem() as other:
+        other.spawn(Obeying)
+        ref = system.spawn(Obeying)
+        report = ref.request(lambda _: other.shutdown().get()).get(timeout=SECONDS)
+        assert report.stopped == 1
+
+
+def test_a_circle_through_the_shutdown_of_another_system_is_found():
+    class Closing(Actor):
+        def on_receive(self, other):
+            return other.shutdown().get()
+
+    with ActorSystem() as system, ActorSystem() as other:
+        ref = system.spawn(Closing, name="closing")
+        there = other.spawn(ChildSpec(Obeying, shutdown=None, name="there"))
+        with pytest.raises(WouldDeadlock, match="/closing waits for /there"):
+            there.request(lambda _: ref.ask(other)).get(timeout=SECONDS)
+
+
+# -- without end -----------------------------------------------------------------------------------
+
+
+class Endless(Actor):
+    """Asks a new actor what it is asked."""
+
+    def on_receive(self, message):
+        return message if message == "hello" else self.another().ask(message)
+
+    def another(self):
+        return self.actor_ref.system.spawn(type(self))
+
+
+class EndlessBelow(Endless):
+    def another(self):
+        return self.spawn(type(self))
+
+
+class EndlessInTurns(Actor):
+    """Likewise, but every other actor is async, so nobody runs on the stack of an asker."""
+
+    def on_receive(self, message):
+        return message if message == "hello" else self.actor_ref.system.spawn(Between).ask(message)
+
+
+class Between(Actor):
+    async def on_receive(self, message):
+        return await self.actor_ref.system.spawn(EndlessInTurns).request(message)
+
+
+@pytest.fixture(params=["threads", "depth", "process"])
+def few_threads(request, monkeypatch):
+    pool = "actors._dispatch._pool"
+    if request.param == "threads":
+        monkeypatch.setattr(f"{pool}.MAX_WORKERS", 40)
+    elif request.param == "depth":
+        monkeypatch.setattr(f"{pool}.LOOK_EVERY", 16)
+        monkeypatch.setattr(f"{pool}.DEEPEST", 30)
+    else:
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if threading.active_count() > 60:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    return request.param
+
+
+@pytest.mark.parametrize("way", ["ask", "request", "run"])
+@pytest.mark.parametrize("kind", [Endless, EndlessBelow, EndlessInTurns])
+def test_actors_that_ask_without_end_get_an_error_and_the_system_goes_on(
+    kind, way, few_threads, eventually
+):
+    with ActorSystem() as system:
+        ref = system.spawn(kind)
+        with run() if way == "run" else contextlib.nullcontext():
+            with pytest.raises(TooManyWaiting, match="without end") as caught:
+                if way == "request":
+                    ref.request("on and on").get(timeout=SECONDS)
+                else:
+                    ref.ask("on and on")
+            assert (caught.value.depth is not None) == (few_threads == "depth")
+            # The end of the chain was withdrawn, so nobody goes on with it.
+            assert ref.ask("hello") == "hello"
+        # It may have been cut in the middle, by one that was slow to wait: the rest ends likewise.
+        eventually(lambda: system.stats().waiting == 0)
+        actors = system.stats().actors
+        assert system.spawn(kind).request("hello").get(timeout=SECONDS) == "hello"
+        assert system.stats().actors == actors + 1
+
+
+def test_many_handlers_that_wait_for_one_are_no_chain(monkeypatch):
+    monkeypatch.setattr("actors._dispatch._pool.LOOK_EVERY", 16)
+    monkeypatch.setattr("actors._dispatch._pool.DEEPEST", 30)
+    gate = threading.Event()
+
+    class Gate(Actor):
+        async def on_receive(self, message):
+            await asyncio.to_thread(gate.wait, SECONDS)
+            return message
+
+    class Waits(Actor):
+        def on_receive(self, ref):
+            return ref.request("hello").get(timeout=SECONDS)
+
+    with ActorSystem() as system:
+        ref = system.spawn(Gate)
+        answers = [system.spawn(Waits).request(ref) for _ in range(100)]
+        gate.set()
+        assert [answer.get(timeout=SECONDS) for answer in answers] == ["hello"] * 100
+
+
+# -- finalizers and the exit -----------------------------------------------------------------------
+
+
+class Finalized:
+    def __init__(self, call, outcomes):
+        self.call = call
+        self.outcomes = outcomes
+        self.myself = self  # so that only the garbage collector ends it
+
+    def __del__(self):
+        try:
+            self.outcomes.append(self.call())
+        except Exception as error:
+            self.outcomes.append(error)
+
+
+@pytest.mark.parametrize("order", ["ask", "get", "stop"])
+def test_a_finalizer_that_waits_for_the_actor_it_interrupts_gets_the_error(order):
+    outcomes = []
+
+    class Collects(Actor):
+        def on_receive(self, message):
+            if message == "hello":
+                return message
+            ref = self.actor_ref
+            calls = {
+                "ask": lambda: ref.ask("hello"),
+                "get": lambda: ref.request("hello").get(),
+                "stop": ref.stop,
+            }
+            Finalized(calls[order], outcomes)
+            gc.collect()
+            return "collected"
+
+    with ActorSystem() as system:
+        ref = system.spawn(Collects)
+        assert ref.request("collect").get(timeout=SECONDS) == "collected"
+    assert [type(outcome) for outcome in outcomes] == [WouldDeadlock]
+
+
+def test_a_finalizer_in_the_middle_of_the_runtime_waits_no_longer_than_a_moment(monkeypatch):
+    outcomes = []
+
+    class Loose(Actor):
+        async def on_receive(self, message):
+            return message
+
+    with ActorSystem() as system:
+        ref = system.spawn(Loose)
+        loop = system._loop
+        schedule = loop._schedule
+
+        def interrupted():
+            # What others wait for is half done: nobody else sends for a driver now.
+            monkeypatch.setattr(loop, "_schedule", schedule)
+            Finalized(lambda: ref.ask("in between"), outcomes)
+            # The collector calls it below this frame, which is to count as one of the runtime.
+            exec(compile("import gc; gc.collect()", actors.__file__, "exec"), {})
+            schedule()
+
+        monkeypatch.setattr(loop, "_schedule", interrupted)
+        assert ref.request("hello").get(timeout=SECONDS) == "hello"
+    assert [type(outcome) for outcome in outcomes] == [FinalizerWaits]
+
+
+def test_a_finalizer_in_between_a_program_may_wait_as_long_as_it_takes():
+    outcomes = []
+
+    class Slow(Actor):
+        async def on_receive(self, message):
+            await asyncio.sleep(0.3)
+            return message
+
+    with ActorSystem() as system:
+        ref = system.spawn(Slow)
+        Finalized(lambda: ref.ask("hello"), outcomes)
+        gc.collect()
+    assert outcomes == ["hello"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "call",
+    [
+        "system.shutdown().get()",
+        "system.__exit__(None, None, None)",
+        "echo.ask(1)",
+        "echo.stop()",
+        "ActorSystem().spawn(Echo).ask(1)",
+        "ActorSystem().spawn(Sync).ask(1)",
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_finalizer_that_waits_while_the_interpreter_exits_does_not_hang(call, when):
+    program = f"""
+        import atexit, os
+        def late():
+            # After the runtime has stopped what it knew of.
+            global system, echo
+            system = ActorSystem()
+            echo = system.spawn(Echo)
+        if {when == "after"}: atexit.register(late)
+        from actors import Actor, ActorSystem
+        class Echo(Actor):
+            async def on_receive(self, message): return message
+        class Sync(Actor):
+            def on_receive(self, message): return message
+        class Finalized:
+            def __del__(self):
+                try: outcome = {call}
+                except BaseException as error: outcome = type(error).__name__
+                os.write(1, f"outcome: {{outcome}}".encode())
+        system = ActorSystem()
+        echo = system.spawn(Echo)
+        import sys
+        sys.modules["kept"] = Finalized()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    assert "outcome: " in done.stdout
