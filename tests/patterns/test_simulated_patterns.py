@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -226,42 +222,3 @@ def test_budget_log_and_trace_agree_on_what_a_team_did(sim, tmp_path):
     by_name = tracer.summary().get().by_name
     assert by_name["invoke_workflow pipeline"].count == 1
     assert by_name["invoke_workflow broadcast"].count == 1
-
-
-ELSEWHERE = """
-import sys, importlib.util
-from actors import Supervision
-from actors.testing import Simulation
-
-spec = importlib.util.spec_from_file_location("team", sys.argv[1])
-team = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(team)
-with Simulation(seed=int(sys.argv[3]), supervision=Supervision(intensity=10_000)) as sim:
-    team.everything(sim, sys.argv[2])
-sys.stdout.buffer.write(bytes(sim.history))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.simulate(seeds=1)
-def test_the_same_seed_gives_the_same_history_in_any_process(sim, tmp_path):
-    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
-
-    def history(hash_seed):
-        path = tmp_path / f"{hash_seed}.jsonl"
-        done = subprocess.run(
-            [sys.executable, tmp_path / "elsewhere.py", __file__, path, str(sim.seed)],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            cwd=Path(actors.__file__).parent.parent,
-            capture_output=True,
-            check=True,
-            timeout=60,
-        )
-        return done.stdout, path.read_bytes()
-
-    first, *others = [history(hash_seed) for hash_seed in ("0", "1", "4711")]
-    assert b"LeaseOrder" in first[0]
-    assert b"late_reply" in first[1]
-    assert others == [first, first]
-    everything(sim, tmp_path / "here.jsonl")
-    assert first[0].startswith(bytes(sim.history)), "nor does it matter what ran here before"
