@@ -1,4 +1,4 @@
-"""The worked examples of actors/testing/README.md do what is said of them, in real sessions."""
+"""The examples of the guide to testing do what is said of them, in real sessions of pytest."""
 
 from __future__ import annotations
 
@@ -97,3 +97,10 @@ def test_the_fourth_example_is_stored_compared_and_told_by_its_class(session):
     status, out = session("test_newsroom.py", dearer)
     assert status == 1
     assert shown.strip() in out
+
+
+def test_the_example_of_the_projects_readme_passes(session):
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = page.partition("## Tests of a team\n")[2]
+    status, out = session("test_team.py", re.search(r"```python\n(.*?)```", section, re.DOTALL)[1])
+    assert status == 0, out
