@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -25,6 +26,7 @@ from actors.testing._history import History
 from actors.testing._invariants import Invariants
 from actors.testing._kernel import Kernel, SimulatedThread, VirtualClock
 from actors.testing._loop import SimulatedLoop
+from actors.testing._preemption import preempted
 from actors.testing._recorder import Recorder
 from actors.testing._schedules import RandomSchedule, Schedule
 from actors.testing._system import SimulatedSystem
@@ -320,6 +322,21 @@ class Simulation:
             InvalidOption: there is no such invariant.
         """
         self._invariants.allow(*names)
+
+    def preempted(self, *methods: tuple[type, str]) -> AbstractContextManager[None]:
+        """Let simulated threads be left before each statement of some methods, inside of the scope.
+
+        For state that sync actors or threads share outside of messages. What a `with` guards is not
+        left. Name few lines: the more pauses there are, the more alike are the orders.
+
+        Args:
+            methods: class and name of each, as in `(Cache, "add")`; no closures, so none that call
+                `super()`, and none that the class inherits.
+
+        Raises:
+            SimulationError: on the way in, where a method cannot be.
+        """
+        return preempted(self._kernel, *methods)
 
     def fault(self, target: str, number: int, what: str) -> None:
         """Write down that a fault was injected; for faults of your own.

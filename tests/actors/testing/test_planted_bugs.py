@@ -35,7 +35,6 @@ from actors._mailbox import Mailbox
 from actors.services._ledger import Ledger
 from actors.services.budget import Acquisition
 from actors.testing import Simulation
-from actors.testing._preemption import preempted
 from patterns import Broadcast, First
 from patterns._gather import Gather, Late, Outcome
 
@@ -100,7 +99,7 @@ def paid_in_by_another_thread(sim: Simulation) -> None:
         for _ in range(2):
             till.tell(1)
 
-    with preempted(sim._kernel, *HANDOVER):
+    with sim.preempted(*HANDOVER):
         sim.thread(pay).get()
         sim.run()
     assert sim.system.stats().waiting == 0, "a message waits, and nobody comes for it"
@@ -156,7 +155,7 @@ def look_for_more_than_one(self: Mailbox) -> None:
 
 def asked_while_it_ends(sim: Simulation) -> None:
     ref = sim.system.spawn(Echo)
-    with preempted(sim._kernel, (Mailbox, "put")):
+    with sim.preempted((Mailbox, "put")):
         asking = sim.thread(lambda: ref.request("are you there?"))
         sim.thread(lambda: ref.stop(block=False))
         sim.run()

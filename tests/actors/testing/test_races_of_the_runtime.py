@@ -24,7 +24,6 @@ from actors._cell._life import Life
 from actors._cell._turns import Cell
 from actors._future import Future
 from actors._mailbox import Mailbox
-from actors.testing._preemption import preempted
 
 pytestmark = pytest.mark.simulate(seeds=50, system={"supervision": Supervision(intensity=10_000)})
 
@@ -326,7 +325,7 @@ MAILBOX = ((Mailbox, "put"), (Mailbox, "post"), (Mailbox, "_posted"), (Mailbox, 
 
 def test_a_message_that_crosses_the_end_of_its_reader_is_answered(sim):
     ref = sim.system.spawn(Echo)
-    with preempted(sim._kernel, *MAILBOX, (Mailbox, "close"), (Life, "_die"), (Life, "bury")):
+    with sim.preempted(*MAILBOX, (Mailbox, "close"), (Life, "_die"), (Life, "bury")):
         asking = [sim.thread(lambda n=n: outcome_of(ref.request(n))) for n in range(2)]
         stopping = sim.thread(lambda: ref.stop(block=False))
         sim.run()
@@ -338,7 +337,7 @@ def test_a_message_that_crosses_the_end_of_its_reader_is_answered(sim):
 def test_an_order_to_stop_that_crosses_a_crash_is_obeyed(sim):
     ref = sim.system.spawn(Echo)
     lines = (*MAILBOX, (Life, "order_stop"), (Life, "_wind_down"), (Life, "_op_restart"))
-    with preempted(sim._kernel, *lines):
+    with sim.preempted(*lines):
         sim.thread(lambda: ref.tell("crash"))
         sim.thread(ref.stop)
         sim.run()
@@ -348,7 +347,7 @@ def test_an_order_to_stop_that_crosses_a_crash_is_obeyed(sim):
 def test_a_watch_that_crosses_the_end_is_told(sim):
     ref, watcher = sim.system.spawn(Echo), sim.system.spawn(Watcher)
     ended = watcher.ask("all")
-    with preempted(sim._kernel, *MAILBOX, (Mailbox, "close"), (Life, "_die"), (Life, "bury")):
+    with sim.preempted(*MAILBOX, (Mailbox, "close"), (Life, "_die"), (Life, "bury")):
         watcher.tell(ref)
         sim.thread(ref.stop)
         sim.run()
@@ -358,7 +357,7 @@ def test_a_watch_that_crosses_the_end_is_told(sim):
 def test_a_restarted_actor_wakes_up_for_what_came_meanwhile(sim):
     ref = sim.system.spawn(Echo)
     lines = (*MAILBOX, (Cell, "_end_turn"), (Life, "_op_restart"), (Life, "_runs"))
-    with preempted(sim._kernel, *lines):
+    with sim.preempted(*lines):
         sim.thread(lambda: ref.tell("crash"))
         asking = [sim.thread(lambda n=n: ref.ask(n)) for n in range(2)]
         sim.run()
@@ -368,7 +367,7 @@ def test_a_restarted_actor_wakes_up_for_what_came_meanwhile(sim):
 def test_two_that_answer_a_future_at_once_agree_on_who_was_first(sim):
     future = Future()
     heard = []
-    with preempted(sim._kernel, (Answer, "_resolve"), (Answer, "add_done_callback")):
+    with sim.preempted((Answer, "_resolve"), (Answer, "add_done_callback")):
         setting = sim.thread(lambda: future.try_set("value"))
         cancelling = sim.thread(future.cancel)
         sim.thread(lambda: future.add_done_callback(lambda f: heard.append(f.cancelled())))
@@ -382,7 +381,7 @@ def test_a_kill_that_crosses_the_end_of_a_handler_is_the_reason_or_comes_too_lat
     ref = sim.system.spawn(Asking, sim.system.spawn(Echo))
     watcher = sim.system.spawn(Watcher, ref)
     ended = watcher.ask("all")
-    with preempted(sim._kernel, *MAILBOX, (Life, "_die"), (Life, "_wind_down")):
+    with sim.preempted(*MAILBOX, (Life, "_die"), (Life, "_wind_down")):
         sim.thread(lambda: outcome_of(ref.request(1)))
         sim.thread(ref.kill)
         sim.thread(lambda: ref.stop(block=False))

@@ -705,3 +705,44 @@ def test_a_coroutine_that_a_broken_invariant_leaves_behind_is_cancelled():
         sim.always(lambda: len(sim.history) < 5, "the history is short")
         sim.run(work(sim))
     assert ends == ["cancelled"]
+
+
+class Shared:
+    """What no actor should be given: state that others change at the same time."""
+
+    def __init__(self):
+        self.count = 0
+
+    def add(self):
+        seen = self.count
+        self.count = seen + 1
+
+
+def counted(seed, *methods):
+    shared = Shared()
+    with Simulation(seed) as sim, sim.preempted(*methods):
+        for _ in range(5):
+            sim.system.spawn(Call).tell(shared.add)
+        sim.run()
+    return shared.count
+
+
+def test_a_counter_that_threads_share_loses_counts_if_it_is_preempted():
+    assert {counted(seed) for seed in range(20)} == {5}
+    counts = [counted(seed, (Shared, "add")) for seed in range(20)]
+    assert min(counts) < 5
+    assert counts == [counted(seed, (Shared, "add")) for seed in range(20)]
+
+
+def test_what_cannot_be_preempted_says_why():
+    class Heir(Shared):
+        def add(self):
+            super().add()
+
+    with Simulation() as sim:
+        for method in ((Heir, "add"), (Heir, "count")):
+            with (
+                pytest.raises(SimulationError, match="pre-empted|of its own"),
+                sim.preempted(method),
+            ):
+                pass
