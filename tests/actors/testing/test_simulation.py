@@ -742,7 +742,7 @@ def test_what_cannot_be_preempted_says_why():
     with Simulation() as sim:
         for method in ((Heir, "add"), (Heir, "count")):
             with (
-                pytest.raises(SimulationError, match="pre-empted|of its own"),
+                pytest.raises(SimulationError, match=r"pre-empted|of its own"),
                 sim.preempted(method),
             ):
                 pass
