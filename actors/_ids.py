@@ -11,5 +11,6 @@ __all__ = ["RANDOM"]
 RANDOM: Final = random.Random()  # noqa: S311 - ids need not be secret
 """Asking the operating system for each id would cost ten times as much."""
 
-# Or a child process would give the ids its parent gives.
-os.register_at_fork(after_in_child=RANDOM.seed)
+if hasattr(os, "register_at_fork"):
+    # Or a child process would give the ids its parent gives.
+    os.register_at_fork(after_in_child=RANDOM.seed)

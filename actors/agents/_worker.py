@@ -15,6 +15,7 @@ import msgspec
 
 from actors._errors import InvalidOption, InvalidOutput
 from actors.agents._types import Reply, Usage
+from actors.services._set_order import settled
 
 __all__ = ["Kind", "Worker", "inspect_worker", "to_reply", "to_text"]
 
@@ -99,7 +100,7 @@ def to_text(value: Any) -> str:
     if value is None:
         return ""
     try:
-        return msgspec.json.encode(value).decode()
+        return msgspec.json.encode(settled(value)).decode()
     except (TypeError, ValueError):
         return str(value)
 

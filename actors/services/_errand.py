@@ -12,7 +12,7 @@ from actors._errors import WouldBlockLoop
 from actors._future import Future
 from actors._ref import ActorRef
 
-__all__ = ["at_once", "errand", "wait_for_end"]
+__all__ = ["at_once", "errand", "nothing_to_end", "wait_for_end"]
 
 
 FAIR = 64
@@ -71,6 +71,19 @@ def errand(ref: ActorRef[Any], message: Any) -> Future[Any]:
     else:
         cell.put((message, future, None))
     return future
+
+
+def nothing_to_end(ref: ActorRef[Any]) -> Future[Any] | None:
+    """Return a future that is done if this process only inherited the service by fork.
+
+    It is its parent's, who ends it: here an error in its place could hide the one (or the exit)
+    for which a `with` block is left.
+    """
+    if not ref.system._forked:  # noqa: SLF001 - likewise
+        return None
+    done: Future[Any] = Future()
+    done.set(None)
+    return done
 
 
 def wait_for_end(ending: Future[Any], of: str) -> None:

@@ -17,6 +17,7 @@ from actors._clock import Clock
 from actors._context import RUN, RunContext, current
 from actors._errors import InvalidOption
 from actors._ids import RANDOM
+from actors.services._set_order import settled
 
 __all__ = ["Span", "SpanEvent", "Status", "encode_span"]
 
@@ -243,7 +244,11 @@ def encode_span(span: Span) -> bytes:
         span.status,
     )
     try:
-        return _encode(line) + b"\n"
+        body = _encode(line)
+        # A set is written as an array; one array, that of the events, is in each line.
+        if body.count(b"[") > 1:
+            body = _encode(settled(line))
+        return body + b"\n"
     except Exception:  # noqa: BLE001 - a strange attribute must not cost the other spans
         plain = {str(key): repr(value) for key, value in span.attributes.items()}
         bare = msgspec.structs.replace(line, name=repr(span.name), attributes=plain, events=[])

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from actors._context import current
 from actors._default import current_actor, system_for
-from actors._errors import ActorDeadError, CallboardError, InvalidOption, WouldBlockLoop
+from actors._errors import (
+    ActorDeadError,
+    CallboardError,
+    ForkedSystem,
+    InvalidOption,
+    WouldBlockLoop,
+)
 from actors._future import Future
 from actors._options import filled, flag, patience, place
 from actors._ref import ActorRef
@@ -30,7 +36,7 @@ from actors.services._budget_keeper import (
     PoolOrder,
     open_books,
 )
-from actors.services._errand import errand, wait_for_end
+from actors.services._errand import errand, nothing_to_end, wait_for_end
 from actors.services._ledger import ROOT, Ask
 from actors.services._money import Money, nano_dollars
 from actors.services._money import tokens as count_of_tokens
@@ -184,7 +190,8 @@ class Budget:
 
     def _close(self) -> None:
         # A pool that is gone has no reservations either.
-        with contextlib.suppress(ActorDeadError):
+        # Nor has a process that inherited it by fork: they are its parent's.
+        with contextlib.suppress(ActorDeadError, ForkedSystem):
             self._ref.tell(CloseOrder(self._path[-1]))
         self._books.stamp = object()
 
@@ -397,6 +404,9 @@ class BudgetPool(Budget):
 
         Acquires that wait get `ActorDeadError`.
         """
+        inherited = nothing_to_end(self._ref)
+        if inherited is not None:
+            return inherited
         done: Future[None] = Future()
         if len(self._path) > 1:
             self._close()

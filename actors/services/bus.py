@@ -27,7 +27,7 @@ from actors._ref import ActorRef
 from actors._supervision import ChildSpec
 from actors._system import ActorSystem
 from actors.services import _topics as topics
-from actors.services._errand import wait_for_end
+from actors.services._errand import nothing_to_end, wait_for_end
 from actors.services._subscriptions import Event, Subscriptions
 
 __all__ = ["Event", "EventBus"]
@@ -373,7 +373,8 @@ class EventBus:
 
     def close(self) -> Future[bool]:
         """End the bus; handlers that run are given the time actors are given to stop."""
-        return self._ref.stop(block=False)
+        inherited = nothing_to_end(self._ref)
+        return self._ref.stop(block=False) if inherited is None else inherited
 
     def __enter__(self) -> Self:
         return self

@@ -31,7 +31,7 @@ from actors.services._decision_keeper import (
     Stats,
 )
 from actors.services._decision_storage import LogStats, Storage, verify_files
-from actors.services._errand import errand, wait_for_end
+from actors.services._errand import errand, nothing_to_end, wait_for_end
 
 __all__ = ["Decision", "DecisionLog", "LogStats", "Verification"]
 
@@ -149,6 +149,8 @@ class DecisionLog:
             "actor": None if actor is None else actor.path,
         }
         order = RecordOrder(encode_body(own, fields), resolves)
+        # Before the lock, which in a forked process may be held by nobody who is there.
+        self._system.check_process()
         with self._lock:
             if not self._closed:
                 return errand(self._ref, order)
@@ -160,6 +162,7 @@ class DecisionLog:
         return refused
 
     def _ask(self, message: Any) -> Future[Any]:
+        self._system.check_process()
         with self._lock:
             return self._refused() if self._closed else errand(self._ref, message)
 
@@ -233,6 +236,9 @@ class DecisionLog:
         Raises:
             LogError: what waited could not be written (from the future).
         """
+        inherited = nothing_to_end(self._ref)
+        if inherited is not None:
+            return inherited
         with self._lock:
             if self._closed:
                 done: Future[None] = Future()

@@ -13,13 +13,13 @@ from loguru import logger
 
 from actors._actor import Actor
 from actors._default import system_for
-from actors._errors import ActorDeadError, InvalidOption, TraceError
+from actors._errors import ActorDeadError, ForkedSystem, InvalidOption, TraceError
 from actors._future import Future
 from actors._options import function, place
 from actors._system import ActorSystem
 from actors._waiting import blocking
 from actors.services._append_file import AppendFile
-from actors.services._errand import errand, wait_for_end
+from actors.services._errand import errand, nothing_to_end, wait_for_end
 from actors.services._span import Span, SpanEvent, encode_span
 from actors.services._summary import Row, Summary, Totals
 
@@ -229,7 +229,7 @@ class Tracer:
         if ended.due.acquire(blocking=False):
             try:
                 self._ref.tell(_Begun())
-            except ActorDeadError:
+            except (ActorDeadError, ForkedSystem):
                 ended.closed = True
                 ended.spans.clear()
 
@@ -258,6 +258,9 @@ class Tracer:
         Raises:
             TraceError: spans were lost since the last flush (from the future).
         """
+        inherited = nothing_to_end(self._ref)
+        if inherited is not None:
+            return inherited
         if self._ended.closed:
             done: Future[None] = Future()
             done.set(None)

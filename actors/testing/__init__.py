@@ -11,6 +11,7 @@ _chart, _report                 a history as a sequence chart; what a failure pr
 _marker                         the marker `simulate` and the fixture `sim`
 _waiting                        how a test waits
 _probe                          TestProbe
+_options                        whether an option can work
 _calls                          what the doubles of models share
 _scripted, _faulty              models by script, models with faults
 _cassette, _recorded            the file of recordings; models that replay them

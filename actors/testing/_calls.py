@@ -9,15 +9,13 @@ from typing import Any
 import msgspec
 
 from actors._context import current
-from actors._errors import InvalidOption, ModelTimeout, UnusableReply
+from actors._errors import ModelTimeout, UnusableReply
 from actors.agents._types import Message, Reply, decode_json
 
 __all__ = [
     "INPUT_MESSAGES",
     "OUTPUT_MESSAGES",
     "ModelCall",
-    "check_rate",
-    "check_seconds",
     "decoded",
     "pause",
     "show_answer",
@@ -56,18 +54,6 @@ class ModelCall(msgspec.Struct, frozen=True):
     def prompt(self) -> str:
         """The last message's text."""
         return self.messages[-1].content
-
-
-def check_seconds(option: str, value: object) -> None:
-    """Raise InvalidOption unless `value` is a number of seconds, zero or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise InvalidOption(option, value, "a number of seconds, zero or more")
-
-
-def check_rate(option: str, value: object) -> None:
-    """Raise InvalidOption unless `value` is a share between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise InvalidOption(option, value, "a share of the calls, 0 to 1")
 
 
 def show_question(messages: Sequence[Message]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from actors._errors import InvalidOption
 from actors.services._append_file import AppendFile, Disk
-from actors.testing._injection import Injection, Site, check_rate
+from actors.testing._injection import Injection, Site
+from actors.testing._options import check_rate
 
 __all__ = ["FaultyDisk", "FullDisk", "ShortWrites", "path_of"]
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from actors._errors import InvalidOption
+from actors._default import current_actor
+from actors._errors import InvalidOption, ModelError, ModelUnavailable
 from actors.agents._types import Model
 from actors.services.budget import Budget
 from actors.testing._disk import FaultyDisk, FullDisk, ShortWrites, path_of
 from actors.testing._errors import InjectedCrash
-from actors.testing._injection import (
-    Injection,
-    Site,
-    Target,
-    check_count,
-    check_rate,
-    check_span,
-)
+from actors.testing._faulty import Fault, FaultyModel
+from actors.testing._injection import Injection, Site, Target
 from actors.testing._kernel import Kernel
 from actors.testing._mishaps import After, Crash, Exhaustion, Jump, Late, When
-from actors.testing._unsteady import UnsteadyModel
+from actors.testing._options import check_count, check_rate, check_span
 
 __all__ = ["Faults", "Injection"]
 
@@ -30,7 +25,7 @@ F = TypeVar("F", bound=Injection)
 class Faults:
     """The faults of one simulation; none, unless they are asked for.
 
-    Each method returns an `Injection`: `times` tells how often it happened, `stop()` ends it. Each
+    What each method returns has `times`, how often it happened, and `stop()`, which ends it. Each
     fault stands in the history, as kind "fault". Where an actor is to be named, it is by its
     reference, by a class, or by a path in which `*` stands for one name and `**` for any rest.
 
@@ -149,22 +144,34 @@ class Faults:
         failing: float = 0.0,
         late: float = 0.0,
         nonsense: float = 0.0,
-    ) -> UnsteadyModel:
-        """Return a model around another one, with faults.
+        error: BaseException | type[ModelError] = ModelUnavailable,
+    ) -> FaultyModel:
+        """Return a `FaultyModel` around another one, whose faults stand in the history.
 
         Args:
-            model: the model that answers where there is no fault.
-            slow: share of calls that take longer, and by how many seconds (or the least and the
-                most of them).
-            failing: share of calls that raise `ModelUnavailable`.
-            late: share of calls that have no answer within the caller's timeout; without one,
-                they take an hour.
-            nonsense: share of calls whose answer is nonsense, which is paid for as the real one.
+            model, slow, failing, late, nonsense, error: as of a `FaultyModel`.
 
         Raises:
             InvalidOption: an option makes no sense.
         """
-        return self._made(UnsteadyModel, model, slow, failing, late, nonsense)
+        self._count += 1
+
+        def note(fault: Fault) -> None:
+            actor = current_actor()
+            target = "test" if actor is None else actor.path
+            by = "" if fault.seconds is None else f" by {fault.seconds:.6f} s"
+            self._site.fault(target, 0, f"model {model.name}: {fault.kind}{by}")
+
+        return FaultyModel(
+            model,
+            seed=f"{self._site.seed} fault {self._count}",
+            slow=slow,
+            failing=failing,
+            late=late,
+            nonsense=nonsense,
+            error=error,
+            on_fault=note,
+        )
 
     def disk_full(
         self,

@@ -23,13 +23,13 @@ from actors.agents._types import (
 )
 from actors.testing._calls import (
     ModelCall,
-    check_seconds,
     decoded,
     pause,
     show_answer,
     show_question,
 )
 from actors.testing._errors import UnexpectedCall, UnusedReplies
+from actors.testing._options import check_seconds
 
 __all__ = ["Matcher", "ScriptedModel", "ScriptedReply"]
 

@@ -5,7 +5,7 @@
 - fixture `scripted_model`: makes `ScriptedModel`s, and verifies them at the end of the test.
 - fixture `no_real_models`: real models cannot be called in this test.
 - ini option `callboard_real_models = false`: nor in any other, unless it is marked `real_models`.
-- option `--ci`: as if the environment variable CI were set: no snapshot is written.
+- option `--ci`: as if the environment variable CI were set: no snapshot is written or deleted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             "--ci",
             action="store_true",
             default=False,
-            help="compare only, write no snapshot of runs",
+            help="compare only, write or delete no snapshot of runs",
         )
 
 
@@ -93,6 +93,14 @@ def run_snapshot(request: pytest.FixtureRequest) -> RunSnapshot:
     from actors.testing._snapshot import RunSnapshot
 
     frozen = in_ci() or bool(request.config.getoption("--ci", default=False))
+    if frozen:
+        # `--snapshot-update` also deletes what no test has used. Not set for every session, since
+        # where no runs are compared, snapshots are syrupy's own.
+        options = request.config.option
+        if hasattr(options, "no_cleanup"):
+            options.no_cleanup = True
+        else:  # syrupy before it had this option
+            options.update_snapshots = False
 
     def report(text: str) -> None:
         request.node.add_report_section("call", "run", text)

@@ -111,7 +111,11 @@ async def test_kit(system: ActorSystem) -> None:
     assert_type(await probe.aio.expect_type(Reply), Reply)
     assert_type(probe.receive_until(bool), list[Any])
     with ScriptedModel(["text", ("matcher", 5)]) as scripted:
-        models: list[Model] = [scripted, FaultyModel(scripted), RecordedModel(None, "tape")]
+        models: list[Model] = [
+            scripted,
+            FaultyModel(scripted, slow=(0.1, (1, 5))),
+            RecordedModel(None, "tape"),
+        ]
         assert_type(await models[0].complete([], max_tokens=1), Reply)
     with capture_run(system=system, budget=1) as capture:
         capture.result = "anything"

@@ -32,6 +32,7 @@ from actors import (
     run,
 )
 from actors.testing import InjectedCrash, InvariantViolated, Simulation
+from actors.testing._schedules import RandomSchedule
 from patterns import Broadcast, join
 
 OFTEN = Supervision(intensity=1000)
@@ -723,6 +724,26 @@ def test_a_failing_model_is_unavailable_and_asks_nobody():
         assert set(faults(sim, "test")) == {"model steady: failing"}
 
 
+def test_concurrent_agents_get_the_same_faults_in_whatever_order_the_seed_has_them_ask():
+    from actors import Agent
+
+    def play(schedule):
+        with Simulation(seed=7, schedule=schedule) as sim:
+            model = sim.faults.model(Steady(), failing=0.3)
+            team = [Agent(model, name=f"agent-{n}", system=sim.system) for n in range(20)]
+            answers = [agent.run("the same") for agent in team]
+            sim.run()
+            failed = [fault.agent for fault in model.faults]
+            assert len(sim.history.of("fault")) == model.times == len(failed)
+            assert sum(answer.exception() is not None for answer in answers) == len(failed)
+            return failed
+
+    one, other = play(RandomSchedule(1)), play(RandomSchedule(2))
+    assert one != other, "the order is another one"
+    assert 0 < len(one) < 20
+    assert sorted(one) == sorted(other)
+
+
 def test_a_late_model_answers_after_the_timeout_or_an_hour():
     with Simulation() as sim:
         model = sim.faults.model(Steady(), late=1.0)
@@ -801,6 +822,7 @@ def test_a_slow_model_finds_an_agent_without_a_deadline():
         lambda f: f.model(Steady(), slow=0.5),
         lambda f: f.model(Steady(), slow=(2, 1)),
         lambda f: f.model(Steady(), failing=2),
+        lambda f: f.model(Steady(), error="down"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(wrong):
@@ -849,7 +871,7 @@ def storm(seed):
     with Simulation(seed, supervision=Supervision(intensity=10**6)) as sim:
         pool, log = BudgetPool(usd=30), DecisionLog("storm.jsonl")
         f = sim.faults
-        model = f.model(Model(), slow=(.3, (1, 5)), failing=.1, late=.1, nonsense=.1)
+        model = f.model(Model(), slow=(.3, (1, 5)), failing=.2, late=.1, nonsense=.1)
         workers = [sim.system.spawn(Worker, pool, log, model, name=f"w{i}") for i in range(5)]
         f.crash("/w*", rate=.1); f.crash(Worker, rate=.1, when="after")
         f.crash("/w*", rate=.2, when="start"); f.delay(source="/w*", seconds=(0, 2), rate=.3)

@@ -94,6 +94,14 @@ def test_a_run_is_stored_on_request_compared_ever_after_and_never_stored_in_ci(s
     code, out = session(files, CI="true")
     assert code == 0, out
 
+    fewer = {"test_team.py": TEAM.replace("def test_within_ten", "def within_ten")}
+    for how in ({"CI": "true"}, {}):
+        code, out = session(fewer, "--snapshot-update", *([] if how else ["--ci"]), **how)
+        assert code == 0, out
+        assert sorted(path.name for path in stored.iterdir()) == names, "nothing is deleted"
+    code, out = session(fewer, "--snapshot-update")
+    assert [path.name for path in stored.iterdir()] == names[:1], "but elsewhere it is"
+
 
 @pytest.mark.slow
 def test_a_run_that_differs_is_told_by_class_and_diff_within_its_tolerance(session):

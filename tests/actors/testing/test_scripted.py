@@ -211,7 +211,7 @@ async def outcomes(model, prompts, schema=None):
 
 async def test_the_same_seed_gives_the_same_faults_in_whatever_order_is_asked():
     prompts = [f"prompt {number}" for number in range(40)]
-    rates = {"failure_rate": 0.3, "nonsense_rate": 0.3}
+    rates = {"failing": 0.3, "nonsense": 0.3}
     once = await outcomes(FaultyModel(steady(), seed=5, **rates), prompts)
     again = await outcomes(FaultyModel(steady(), seed=5, **rates), reversed(prompts))
     other = await outcomes(FaultyModel(steady(), seed=6, **rates), prompts)
@@ -222,7 +222,7 @@ async def test_the_same_seed_gives_the_same_faults_in_whatever_order_is_asked():
 
 
 async def test_a_retry_gets_a_chance_of_its_own():
-    model = FaultyModel(steady(), seed=1, failure_rate=0.5)
+    model = FaultyModel(steady(), seed=1, failing=0.5)
     found = set()
     for _ in range(20):
         found |= set((await outcomes(model, ["the same"])).values())
@@ -230,15 +230,15 @@ async def test_a_retry_gets_a_chance_of_its_own():
 
 
 async def test_faults_are_recorded_with_who_asked(system):
-    model = FaultyModel(steady(), failure_rate=1.0, failure=ModelRateLimited)
+    model = FaultyModel(steady(), failing=1.0, error=ModelRateLimited)
     with pytest.raises(ModelRateLimited):
         await Agent(model, name="writer", system=system).run("hello")
     (fault,) = model.faults
-    assert (fault.kind, fault.agent, fault.prompt) == ("failure", "writer", "hello")
+    assert (fault.kind, fault.agent, fault.prompt) == ("failing", "writer", "hello")
 
 
 async def test_nonsense_fits_no_schema_and_is_paid_for():
-    model = FaultyModel(steady(), nonsense_rate=1.0)
+    model = FaultyModel(steady(), nonsense=1.0)
     prompts = [f"prompt {number}" for number in range(30)]
     unusable = 0
     for prompt in prompts:
@@ -255,17 +255,19 @@ async def test_nonsense_fits_no_schema_and_is_paid_for():
 
 
 async def test_a_late_answer_is_a_timeout_of_the_caller():
-    model = FaultyModel(steady(), late_rate=1.0)
+    model = FaultyModel(steady(), late=1.0)
     with pytest.raises(ModelTimeout):
         await ask(model, timeout=0.001)
     assert model.faults[0].kind == "late"
-
-
-async def test_a_slow_model_takes_its_delay_from_the_callers_timeout():
     with pytest.raises(ModelTimeout):
-        await ask(FaultyModel(steady(), delay=60), timeout=0.001)
+        await ask(model, timeout=0)
+
+
+async def test_a_slow_model_takes_its_seconds_from_the_callers_timeout():
+    with pytest.raises(ModelTimeout):
+        await ask(FaultyModel(steady(), slow=(1.0, 60)), timeout=0.001)
     inner = steady()
-    assert (await ask(FaultyModel(inner, delay=(0.001, 0.002)), timeout=5)).text
+    assert (await ask(FaultyModel(inner, slow=(1.0, (0.001, 0.002))), timeout=5)).text
     assert 4.9 < inner.calls[0].timeout < 5
 
 
@@ -276,7 +278,48 @@ async def test_without_rates_it_is_the_model_behind_it():
     assert model.count_tokens("some words") == inner.count_tokens("some words")
     assert model.most_usd(1, 1) == 0
     assert (await ask(model)).text == "fine"
-    assert model.faults == ()
+    assert (model.faults, model.times) == ((), 0)
+
+
+async def test_one_share_does_not_change_whom_another_hits():
+    prompts = [f"prompt {number}" for number in range(40)]
+    alone = await outcomes(FaultyModel(steady(), seed=3, failing=0.3), prompts)
+    beside = await outcomes(FaultyModel(steady(), seed=3, failing=0.3, nonsense=0.5), prompts)
+
+    def failed(found):
+        return {prompt for prompt, outcome in found.items() if outcome == "ModelUnavailable"}
+
+    assert failed(alone) == failed(beside) != set()
+    assert alone != beside
+
+
+async def test_agents_that_ask_the_same_do_not_take_each_others_faults(system):
+    async def failing(names):
+        model = FaultyModel(steady(), seed=1, failing=0.5)
+        failed = set()
+        for name in names:
+            try:
+                await Agent(model, name=name, system=system).run("the same")
+            except ModelUnavailable:
+                failed.add(name)
+        assert failed == {fault.agent for fault in model.faults}
+        return failed
+
+    names = [f"agent-{number}" for number in range(20)]
+    once = await failing(names)
+    assert once == await failing(reversed(names))
+    assert 0 < len(once) < 20
+
+
+async def test_faults_are_told_as_they_happen_until_they_are_stopped():
+    told = []
+    model = FaultyModel(steady(), slow=(1.0, 0.001), nonsense=1.0, on_fault=told.append)
+    await outcomes(model, ["hello"])
+    assert told == list(model.faults)
+    assert [(fault.kind, fault.seconds) for fault in told] == [("slow", 0.001), ("nonsense", None)]
+    model.stop()
+    assert (await ask(model)).text == '{"name": "red"}'
+    assert (len(told), model.times) == (2, 2)
 
 
 def test_a_model_without_a_worst_price_does_not_get_one():
@@ -292,10 +335,15 @@ def test_a_model_without_a_worst_price_does_not_get_one():
 @pytest.mark.parametrize(
     "options",
     [
-        {"failure_rate": 1.5},
-        {"failure_rate": 0.7, "nonsense_rate": 0.7},
-        {"delay": -1},
-        {"delay": (2, 1)},
+        {"failing": 1.5},
+        {"nonsense": -0.1},
+        {"late": True},
+        {"slow": 0.5},
+        {"slow": (2, 1)},
+        {"slow": (0.5, -1)},
+        {"slow": (0.5, (2, 1))},
+        {"error": ValueError},
+        {"on_fault": "print"},
     ],
 )
 def test_faults_that_make_no_sense_are_refused(options):

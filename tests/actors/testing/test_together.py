@@ -114,7 +114,7 @@ def test_faults_and_retries_go_the_same_way_for_the_same_seed():
     def attempts(seed):
         with Simulation(seed=3) as sim, capture_run(system=sim.system) as capture:
             inner = ScriptedModel([ScriptedReply("fine", times=None)])
-            model = FaultyModel(inner, seed=seed, delay=(1, 5), failure_rate=0.5, late_rate=0.2)
+            model = FaultyModel(inner, seed=seed, slow=(1.0, (1, 5)), failing=0.5, late=0.2)
             writer = Agent(model, name="writer", timeout=30)
             capture.result = Retry(writer, attempts=10).run("hello").get()
         return [fault.kind for fault in model.faults], capture.run.seconds
