@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors._cell._life import Life
+from actors._cell._orders import Orders
 from actors._cell._state import KillOrder, Step
 from actors._children import KILL_GRACE
 from actors._errors import ActorDeadError, ActorKilled
@@ -12,7 +12,7 @@ from actors._lifecycle import State
 __all__ = ["Killable"]
 
 
-class Killable(Life):
+class Killable(Orders):
     """A cell that can be ended without waiting for its handler."""
 
     __slots__ = ()
