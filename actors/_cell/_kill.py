@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from actors._cell._orders import Orders
 from actors._cell._state import KillOrder, Step
-from actors._children import KILL_GRACE
 from actors._errors import ActorDeadError, ActorKilled
 from actors._future import Future
 from actors._lifecycle import State
+from actors._members import KILL_GRACE
 
 __all__ = ["Killable"]
 
