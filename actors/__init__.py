@@ -17,7 +17,7 @@ layer 3  _future                             replies, and what is derived from s
 layer 4  _ref, _children                     an actor from outside; what becomes of children
 layer 5  _actor, _groups                     the hooks a user writes; named groups of actors
 layer 5  _events, _watchdog                  the event stream; slow handlers
-layer 5  _driver                             a task that takes turns
+layer 5  _driver, _worker                    a task that takes turns; a thread that does
 layer 6  _reports                            what cells report to their system
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
 layer 6  _tree                               the tree as data: roots, walks, look-ups

@@ -30,6 +30,7 @@ _ENGINE = tuple(
         "_driver.py",
         "_future.py",
         "_ref.py",
+        "_worker.py",
     )
 )
 
