@@ -12,11 +12,12 @@ layer 1  _context, _waiting                  what travels with messages; who wai
 layer 1  _options                            whether an option can work
 layer 1  _threads                            waiting and threads that finalizers may be in
 layer 2  _deadline, _answer, _timers         mechanism: deadlines, replies, scheduled calls
-layer 3  _mailbox, _children                 the two lanes; the supervised children of one actor
+layer 3  _mailbox, _members                  the two lanes; the supervised children of one actor
 layer 3  _future                             replies, and what is derived from several
-layer 4  _ref                                what one may do with an actor from outside
+layer 4  _ref, _children                     an actor from outside; what becomes of children
 layer 5  _actor, _groups                     the hooks a user writes; named groups of actors
 layer 5  _events, _watchdog                  the event stream; slow handlers
+layer 5  _driver, _worker                    a task that takes turns; a thread that does
 layer 6  _reports                            what cells report to their system
 layer 6  _cell/, _dispatch/                  the engine: one actor's turns, and who runs them
 layer 6  _tree                               the tree as data: roots, walks, look-ups

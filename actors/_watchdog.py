@@ -23,7 +23,15 @@ LOOKS = 4
 
 _ENGINE = tuple(
     __file__.removesuffix("_watchdog.py") + part
-    for part in ("_answer.py", "_cell", "_dispatch", "_future.py", "_ref.py")
+    for part in (
+        "_answer.py",
+        "_cell",
+        "_dispatch",
+        "_driver.py",
+        "_future.py",
+        "_ref.py",
+        "_worker.py",
+    )
 )
 
 Executing = Iterable[tuple[Any, Callable[[], list[FrameType]]]]

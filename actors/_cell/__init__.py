@@ -9,9 +9,11 @@ The class is built in layers, each in a module that imports only those before it
 
 _state    fields, identity, shared pieces
 _duties   owed replies, watching, timers, stash
-_life     start, failure, restart, end, and the orders that cause them
+_life     start, failure, restart, end
+_orders   the orders that cause them, and what becomes of what is left when dead
 _kill     cancelling and abandoning
-_turns    handling messages: the class `Cell`
+_handling one message: whether it is wanted, its handler, its answer
+_turns    taking turns: the class `Cell`
 _lone     the actor without a supervisor, as pykka's are: the class `LoneCell`
 """
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from actors._cell._life import Life
+from actors._cell._orders import Orders
 from actors._cell._state import KillOrder, Step
-from actors._children import KILL_GRACE
 from actors._errors import ActorDeadError, ActorKilled
 from actors._future import Future
 from actors._lifecycle import State
+from actors._members import KILL_GRACE
 
 __all__ = ["Killable"]
 
 
-class Killable(Life):
+class Killable(Orders):
     """A cell that can be ended without waiting for its handler."""
 
     __slots__ = ()

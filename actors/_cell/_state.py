@@ -386,6 +386,22 @@ class CellState(Mailbox):
         """The instance has failed: end it, and have the supervisor decide."""
         raise NotImplementedError
 
+    def order_stop(self, future: Future[bool] | None = None, *, drain: bool = True) -> None:
+        """End for good, and answer the future when dead."""
+        raise NotImplementedError
+
+    def order_die(self) -> None:
+        """End for good, the instance having ended."""
+        raise NotImplementedError
+
+    def order_halt(self) -> None:
+        """End the instance, and report."""
+        raise NotImplementedError
+
+    def order_restart(self, reason: Any) -> None:
+        """Build the next instance."""
+        raise NotImplementedError
+
     def order_kill(self, *, wanted: bool = True) -> None:
         """End at once."""
         raise NotImplementedError

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
@@ -22,10 +21,10 @@ from loguru import logger
 
 from actors._context import enter
 from actors._errors import SystemStopped, TooManyWaiting
-from actors._executing import frames_of, local, taken_lock
-from actors._mailbox import THROUGHPUT
+from actors._executing import local
 from actors._threads import start_thread
 from actors._waiting import longest_chain, note_aside
+from actors._worker import Worker, WorkerThread, guests
 
 __all__ = ["Pool"]
 
@@ -54,91 +53,6 @@ MAX_INLINE = 24
 """How deep asks may run each other's turns on one stack."""
 
 
-def _nothing() -> Any:
-    """Be the ready queue of one who has no pool."""
-    raise Empty
-
-
-_guests: weakref.WeakSet[_Worker] = weakref.WeakSet()
-"""Those of threads that belong to no pool; each goes with its thread."""
-
-
-class _Worker:
-    """One thread of the pool, or a guest that waits for a reply and runs the turn itself."""
-
-    __slots__ = (
-        "__weakref__",
-        "cell",
-        "context",
-        "depth",
-        "handled",
-        "helping",
-        "idle",
-        "placed",
-        "pool",
-        "take",
-        "thread",
-        "wake",
-    )
-
-    def __init__(self, pool: Pool | None) -> None:
-        self.pool = pool
-        self.cell: Any = None
-        self.context = Context()
-        self.depth = 0
-        # Invariant: written by this worker alone; the monitor and stats only read.
-        self.handled = 0
-        self.idle = False
-        self.thread = threading.get_ident()
-        self.take: Callable[[], Any] = _nothing if pool is None else pool.ready.get_nowait
-        # Invariant: whether it is the pool's holder; written under the pool's lock.
-        self.placed = False
-        # Whether to take one turn without having the place.
-        self.helping = False
-        # Locked while the worker is parked; released to wake it.
-        self.wake = threading.Lock()
-        self.wake.acquire()
-        if pool is None:
-            _guests.add(self)
-
-    throughput = THROUGHPUT
-    signal = staticmethod(taken_lock)
-
-    def frames(self) -> list[FrameType]:
-        """Return the stack of its thread, the outermost frame first."""
-        return frames_of(self.thread)
-
-    def before_block(self) -> None:
-        """Let another worker take over.
-
-        Raises:
-            TooManyWaiting: there is none, and no more threads.
-        """
-        if self.pool is not None:
-            self.pool.give_place(self)
-
-    def end(self) -> None:
-        """Let the next worker see the end, too; this one comes to it once more itself."""
-        if self.pool is not None:
-            self.pool.ready.put(None)
-
-    def after_block(self) -> None:
-        """Go on without the place: the turn is finished beside the new holder's."""
-
-
-class _WorkerThread(threading.Thread):
-    """A thread whose name says which actor it is in, for logs and for dumps of all stacks."""
-
-    def __init__(self, worker: _Worker, work: Callable[[_Worker], None], name: str) -> None:
-        self._worker = worker
-        super().__init__(target=work, args=(worker,), name=name, daemon=True)
-
-    @property
-    def name(self) -> str:  # type: ignore[override]  # nobody renames it
-        cell = self._worker.cell
-        return super().name if cell is None else f"{super().name} in {cell.path}"
-
-
 class Pool:
     """The dispatcher of sync actors.
 
@@ -157,9 +71,9 @@ class Pool:
         self._lock = threading.RLock()
         # Invariant: all below changes under _lock. There is one holder once the pool has started,
         # and only the holder waits for `ready`; helpers (see _watch) take what is there.
-        self._holder: _Worker | None = None
-        self._parked: list[_Worker] = []
-        self._workers: dict[_Worker, threading.Thread] = {}
+        self._holder: Worker | None = None
+        self._parked: list[Worker] = []
+        self._workers: dict[Worker, threading.Thread] = {}
         self._retired_handled = 0
         self._monitor: threading.Thread | None = None
         self._closed = False
@@ -187,8 +101,8 @@ class Pool:
         """Give the mailbox a turn on this thread, which has nothing to do but wait for `future`."""
         worker = local.worker
         if worker is None:
-            worker = local.worker = _Worker(None)
-        if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or self._closed:
+            worker = local.worker = Worker(None)
+        if not isinstance(worker, Worker) or worker.depth >= MAX_INLINE or self._closed:
             self.submit(cell)
             return
         # The cell and not the future: to answer that would not free a thread that runs the turn.
@@ -207,14 +121,14 @@ class Pool:
         """Give the mailbox of a brief actor its turn at once, on the thread that sends to it."""
         worker = local.worker
         if worker is None:
-            worker = local.worker = _Worker(None)
+            worker = local.worker = Worker(None)
         # At the end of its own turn it gets in line, or a busy one would keep this thread.
-        if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE or worker.cell is cell:
+        if not isinstance(worker, Worker) or worker.depth >= MAX_INLINE or worker.cell is cell:
             self.ready.put(cell)
             return
         self._run_as_guest(worker, cell, None)
 
-    def _run_as_guest(self, worker: _Worker, cell: Any, until: Any) -> None:
+    def _run_as_guest(self, worker: Worker, cell: Any, until: Any) -> None:
         """Have this thread take a turn of the cell within whatever it is doing."""
         before, worker.cell = worker.cell, cell
         worker.depth += 1
@@ -229,8 +143,8 @@ class Pool:
         """Have an idle actor answer on this thread; the caller took its permit."""
         worker = local.worker
         if worker is None:
-            worker = local.worker = _Worker(None)
-        if not isinstance(worker, _Worker) or worker.depth >= MAX_INLINE:
+            worker = local.worker = Worker(None)
+        if not isinstance(worker, Worker) or worker.depth >= MAX_INLINE:
             future = cell.enqueue(message)
             self.submit(cell)
             return future.get()
@@ -273,7 +187,7 @@ class Pool:
 
     # -- workers -----------------------------------------------------------------------------
 
-    def _new_worker(self) -> _Worker:
+    def _new_worker(self) -> Worker:
         """Start a worker; the caller holds the lock.
 
         Raises:
@@ -286,8 +200,8 @@ class Pool:
                 raise TooManyWaiting(workers, depth)
         if workers >= MAX_WORKERS:
             raise TooManyWaiting(workers)
-        worker = _Worker(self)
-        thread = _WorkerThread(worker, self._work, f"{self._name}-worker")
+        worker = Worker(self)
+        thread = WorkerThread(worker, self._work, f"{self._name}-worker")
         self._workers[worker] = thread
         try:
             start_thread(thread)
@@ -299,13 +213,13 @@ class Pool:
             raise TooManyWaiting(workers) from error
         return worker
 
-    def _work(self, me: _Worker) -> None:
+    def _work(self, me: Worker) -> None:
         local.worker = me
         me.thread = threading.get_ident()
         while me.context.run(self._take_turns, me):
             me.context = Context()
 
-    def _take_turns(self, me: _Worker) -> bool:
+    def _take_turns(self, me: Worker) -> bool:
         """Take turns until a handler left something in the context; False is the thread's end."""
         take = self.ready.get_nowait
         context = me.context
@@ -336,7 +250,7 @@ class Pool:
             cell = None  # or a thread that waits for work would keep a dead actor
         return True
 
-    def _wait_for_work(self, me: _Worker) -> Any:
+    def _wait_for_work(self, me: Worker) -> Any:
         me.cell = None
         me.idle = True
         cell = self.ready.get()
@@ -346,12 +260,12 @@ class Pool:
             self._monitor_wake.set()
         return cell
 
-    def _hold(self, worker: _Worker) -> None:
+    def _hold(self, worker: Worker) -> None:
         """Give a worker the place; the caller holds the lock."""
         worker.placed = True
         self._holder = worker
 
-    def give_place(self, me: _Worker) -> None:
+    def give_place(self, me: Worker) -> None:
         """Let another worker run turns, because this one is about to block or does not return."""
         with self._lock:
             if self._holder is not me or self._closed:
@@ -360,7 +274,7 @@ class Pool:
             me.placed = False
             self._hold(called)
 
-    def _park(self, me: _Worker) -> bool:
+    def _park(self, me: Worker) -> bool:
         """Wait to be called; False means to end the thread."""
         me.cell = None
         with self._lock:
@@ -379,7 +293,7 @@ class Pool:
             self._forget(me)
             return False
 
-    def _call(self) -> _Worker:
+    def _call(self) -> Worker:
         """Return a parked worker that was woken, or a new one; the caller holds the lock.
 
         Invariant: whoever takes a worker out of _parked releases its `wake`, once, under _lock.
@@ -390,11 +304,11 @@ class Pool:
         worker.wake.release()
         return worker
 
-    def _retire(self, me: _Worker) -> None:
+    def _retire(self, me: Worker) -> None:
         with self._lock:
             self._forget(me)
 
-    def _forget(self, me: _Worker) -> None:
+    def _forget(self, me: Worker) -> None:
         self._retired_handled += me.handled
         me.handled = 0
         self._workers.pop(me, None)
@@ -402,7 +316,7 @@ class Pool:
     # -- the monitor -------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        seen: tuple[_Worker | None, int] = (None, 0)
+        seen: tuple[Worker | None, int] = (None, 0)
         idle_ticks = 0
         helpers = 0
         while not self._closed:
@@ -450,7 +364,7 @@ class Pool:
     def executing(self) -> list[tuple[Any, Callable[[], list[FrameType]]]]:
         """Return the actors whose handlers run or wait on the pool's threads, and on guests'."""
         with self._lock:
-            workers = [*self._workers, *_guests]
+            workers = [*self._workers, *guests]
         return [(w.cell, w.frames) for w in workers if w.cell is not None]
 
     @property

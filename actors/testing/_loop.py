@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from contextvars import Context
 from typing import Any, TypeVarTuple
 
-from actors._dispatch._loop import LoopDispatcher, _Driver
+from actors._dispatch._loop import LoopDispatcher
+from actors._driver import Driver
 from actors.testing._errors import RealWorld, SimulationError
 from actors.testing._kernel import Kernel, SimulatedThread
 
@@ -155,7 +156,7 @@ def _set_exception(future: asyncio.Future[Any], error: Exception) -> None:
         future.set_exception(error)
 
 
-class _OneByOne(_Driver):
+class _OneByOne(Driver):
     """A driver that handles one message in a turn."""
 
     __slots__ = ()

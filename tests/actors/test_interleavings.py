@@ -27,7 +27,7 @@ from actors import (
     Supervision,
     SystemStopped,
 )
-from actors._children import KILL_GRACE
+from actors._members import KILL_GRACE
 
 TOLERANT = Supervision(intensity=1_000_000, period=0.001)
 

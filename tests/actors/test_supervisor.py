@@ -703,7 +703,7 @@ def test_a_stop_is_bounded_though_a_hook_hangs(
     system, plan, eventually, impatient, monkeypatch, cls, hook, shutdown, below
 ):
     impatient()
-    monkeypatch.setattr("actors._children.KILL_GRACE", 0.01)
+    monkeypatch.setattr("actors._members.KILL_GRACE", 0.01)
     kind = type(cls.__name__, (cls,), {"hook": hook})
     spec = ChildSpec(kind, ("b", plan), name="b", shutdown=shutdown)
     if below:

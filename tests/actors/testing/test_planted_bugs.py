@@ -28,6 +28,7 @@ from actors import (
 )
 from actors._cell._duties import Duties
 from actors._cell._life import Life
+from actors._cell._orders import Orders
 from actors._cell._turns import Cell
 from actors._children import Children
 from actors._future import Future
@@ -207,11 +208,11 @@ def watched_when_it_may_be_dead(sim: Simulation) -> None:
     assert ended == [target], "told of its end once, whenever the watch came"
 
 
-_bury = Life.bury
+_bury = Orders.bury
 
 
 def forget_watches_of_the_dead(self: Cell) -> None:
-    """In place of `Life.bury`."""
+    """In place of `Orders.bury`."""
     if self.heir is None and self.control:
         kept = [entry for entry in self.control if entry[0] is not Duties._op_watched]
         self.control.clear()
@@ -266,13 +267,13 @@ def closing_time(sim: Simulation) -> None:
     assert cooked == [0, 1, 2], "what was ordered before closing time is cooked"
 
 
-_order_stop = Life.order_stop
+_order_stop = Orders.order_stop
 
 
 def stop_those_who_work_at_once(
     self: Cell, future: Future[bool] | None = None, *, drain: bool = True
 ) -> None:
-    """In place of `Life.order_stop`: at the end of its message, and not of its queue."""
+    """In place of `Orders.order_stop`: at the end of its message, and not of its queue."""
     _order_stop(self, future, drain=drain and not self.in_turn)
 
 
@@ -705,13 +706,13 @@ BUGS = {
         orders_during_the_cooking, Mailbox, "release", look_for_more_than_one
     ),
     "a forgotten watch of the dead": Bug(
-        watched_when_it_may_be_dead, Life, "bury", forget_watches_of_the_dead
+        watched_when_it_may_be_dead, Orders, "bury", forget_watches_of_the_dead
     ),
     "a watch forgotten by a restart": Bug(
         watched_when_it_may_restart, Duties, "_settle_debts", forget_watchers_with_the_instance
     ),
     "a stop that overtakes messages": Bug(
-        closing_time, Life, "order_stop", stop_those_who_work_at_once
+        closing_time, Orders, "order_stop", stop_those_who_work_at_once
     ),
     "a message lost by a restart": Bug(
         crash_among_entries, Life, "_op_restart", drop_the_first_in_the_queue

@@ -21,6 +21,7 @@ from actors import (
 )
 from actors._answer import Answer
 from actors._cell._life import Life
+from actors._cell._orders import Orders
 from actors._cell._turns import Cell
 from actors._future import Future
 from actors._mailbox import Mailbox
@@ -325,7 +326,7 @@ MAILBOX = ((Mailbox, "put"), (Mailbox, "post"), (Mailbox, "_posted"), (Mailbox, 
 
 def test_a_message_that_crosses_the_end_of_its_reader_is_answered(sim):
     ref = sim.system.spawn(Echo)
-    with sim.preempted(*MAILBOX, (Mailbox, "close"), (Life, "_die"), (Life, "bury")):
+    with sim.preempted(*MAILBOX, (Mailbox, "close"), (Life, "_die"), (Orders, "bury")):
         asking = [sim.thread(lambda n=n: outcome_of(ref.request(n))) for n in range(2)]
         stopping = sim.thread(lambda: ref.stop(block=False))
         sim.run()
@@ -336,7 +337,7 @@ def test_a_message_that_crosses_the_end_of_its_reader_is_answered(sim):
 
 def test_an_order_to_stop_that_crosses_a_crash_is_obeyed(sim):
     ref = sim.system.spawn(Echo)
-    lines = (*MAILBOX, (Life, "order_stop"), (Life, "_wind_down"), (Life, "_op_restart"))
+    lines = (*MAILBOX, (Orders, "order_stop"), (Life, "_wind_down"), (Life, "_op_restart"))
     with sim.preempted(*lines):
         sim.thread(lambda: ref.tell("crash"))
         sim.thread(ref.stop)
@@ -347,7 +348,7 @@ def test_an_order_to_stop_that_crosses_a_crash_is_obeyed(sim):
 def test_a_watch_that_crosses_the_end_is_told(sim):
     ref, watcher = sim.system.spawn(Echo), sim.system.spawn(Watcher)
     ended = watcher.ask("all")
-    with sim.preempted(*MAILBOX, (Mailbox, "close"), (Life, "_die"), (Life, "bury")):
+    with sim.preempted(*MAILBOX, (Mailbox, "close"), (Life, "_die"), (Orders, "bury")):
         watcher.tell(ref)
         sim.thread(ref.stop)
         sim.run()
