@@ -289,6 +289,43 @@ def test_ten_dead_letters_are_logged_and_then_a_count_every_five_minutes(log):
     assert len(log) == 11
 
 
+def test_nobody_who_buries_messages_waits_for_another_who_does(log):
+    entered, gate = threading.Event(), threading.Event()
+
+    class SlowClock(ManualClock):
+        def monotonic(self):
+            if threading.current_thread() is slow:
+                entered.set()
+                gate.wait(20)
+            return self.now
+
+    def bury(letters):
+        for n in range(letters):
+            report.note(DeadLetter(n, "/a", "actor_dead"))
+
+    slow = threading.Thread(target=bury, args=(1,), daemon=True)
+    others = [threading.Thread(target=bury, args=(50,), daemon=True) for _ in range(4)]
+    clock = SlowClock()
+    report = DeadLetterReport(clock)
+    bury(10)
+    slow.start()
+    assert entered.wait(20)
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join(5)
+        assert not thread.is_alive(), "it waits for the one that looks at the clock"
+    clock.now = 300.0
+    gate.set()
+    slow.join(20)
+    bury(1)
+    clock.now = 600.0
+    bury(1)
+    assert len(log) > 10
+    # Each is told of once.
+    assert sum(int(line.split()[1]) for line in log[10:]) == 203
+
+
 def test_dead_letters_of_a_shutdown_are_counted_but_not_logged(log):
     with ActorSystem() as system:
         ref = system.spawn(ChildSpec(Call, shutdown="brutal_kill"))
