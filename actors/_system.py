@@ -138,7 +138,7 @@ class ActorSystem(Stoppable):
             InvalidOption: an option or an attribute of the class makes no sense.
             UnexpectedCoroutine: a hook of the class is a generator function.
             NameTaken: a living top-level actor has the name.
-            SystemStopped: the system is shutting down.
+            SystemStopped: the system is shutting down, or the actor was killed in its constructor.
             ForkedSystem: the system was started before this process was forked.
             BaseException: what the actor's constructor raised.
         """
