@@ -227,6 +227,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         system = self.system
         if system._terminated.is_set():
             fix = f"its system {system.name!r} was shut down; spawn it in a new one"
+        elif not self._cell.dispatcher.works():
+            fix = f"the event loop of {system.name} was closed before the system stopped"
         else:
             fix = "watch it to hear of its end, and spawn a new one"
         return ActorDeadError(f"{self} is dead: {fix}")

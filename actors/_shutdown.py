@@ -298,6 +298,7 @@ class Stoppable(Reports):
         with self._lock:
             if self._loop is None:
                 self._loop = LoopDispatcher(asyncio.get_running_loop())
+                self._loop.tether()
         return self
 
     async def __aexit__(

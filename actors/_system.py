@@ -237,6 +237,11 @@ class ActorSystem(Stoppable):
                     self._loop_thread = LoopThread(f"{self.name}-loop")
                     self._loop = self._loop_thread.dispatcher
                 dispatcher = self._loop
+        if not dispatcher.works():
+            raise SystemStopped(
+                f"the event loop of {self.name} was closed before the system stopped, and runs no "
+                "actors; make a new system"
+            )
         return dispatcher
 
     def _count_pinned(self, handled: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors._cell._life import Life
 from actors._cell._orders import Orders
 from actors._cell._state import LOCKS, KillOrder, Step
-from actors._errors import ActorDeadError, ActorKilled
+from actors._errors import ActorDeadError, ActorKilled, SystemStopped
 from actors._executing import frames_within
 from actors._future import Future
 from actors._lifecycle import State
@@ -66,7 +66,10 @@ class Killable(Orders):
             if not self._abandon_unborn():
                 later(KILL_GRACE, self._abandon, order)
             return
-        if not self.in_turn and self.dispatcher.works():
+        if not self.dispatcher.works():
+            self.strand()
+            return
+        if not self.in_turn:
             # Nobody is stuck in it: its turn is yet to come, behind busy neighbours.
             later(KILL_GRACE, self._abandon, order)
             return
@@ -91,6 +94,27 @@ class Killable(Orders):
         # It has nothing left to do, but a thread of its own that had just come back from the
         # handler, and saw it alive, has to learn that it was the last turn.
         self.dispatcher.submit(self)
+
+    def strand(self) -> None:
+        """Be dead without a last turn: the loop it ran on was closed, by somebody else.
+
+        As `_abandon`, it does what any thread may do.
+        """
+        if self.closed:
+            self.bury()
+            return
+        if self.children is not None:
+            self.children.stop_all()
+        self._kill_children()
+        why = f"the event loop of {self.system.name} was closed before the system stopped"
+        self.reason = SystemStopped(why)
+        self.system.abandoned(self, why=why)
+        future = self.asked
+        if isinstance(future, Future):
+            future._fail(ActorDeadError(f"{self.path} is dead: {why}"))
+        self._settle_debts()
+        self._cancel_timers()
+        self._die()
 
     def _abandon_unborn(self) -> bool:
         """Give up an actor whose first constructor does not return; tell False if it just did.
