@@ -34,7 +34,7 @@ from actors._options import patience
 from actors._ref import ActorRef
 from actors._shutdown import Stoppable
 from actors._supervision import ChildSpec, Supervision
-from actors._tree import find_below, living, node_of
+from actors._tree import find_below, nodes_below
 from actors._watchdog import Executing, Watchdog
 
 __all__ = ["ActorSystem", "running_systems"]
@@ -289,10 +289,8 @@ class ActorSystem(Stoppable):
         """Return what lives, from the root down."""
         self.check_process()
         roots = (
-            *(node_of(cell) for cell in living(self._user)),
-            TreeNode(
-                "/system", "services", "running", 0, 0, tuple(map(node_of, living(self._services)))
-            ),
+            *nodes_below(self._user),
+            TreeNode("/system", "services", "running", 0, 0, nodes_below(self._services)),
         )
         state = "stopped" if self._terminated.is_set() else "running"
         return TreeNode("/", "ActorSystem", state, 0, 0, roots)

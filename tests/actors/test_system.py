@@ -31,6 +31,7 @@ from actors import (
 )
 from actors._clock import SystemClock
 from actors._events import DeadLetterReport
+from actors._tree import all_below
 
 
 class Call(Actor):
@@ -91,6 +92,37 @@ def test_the_tree_shows_who_lives_where(system):
     )
     assert services.path == "/system"
     assert [child.path for child in services.children] == ["/system/budget"]
+
+
+def test_a_tree_deeper_than_the_stack_can_be_looked_at(system, eventually):
+    class Nests(Actor):
+        def __init__(self, below):
+            self.below = below
+
+        def on_start(self):
+            self.spawn(Call, name="first")
+            if self.below:
+                self.spawn(Nests, self.below - 1, name="n")
+
+    depth = 2 * sys.getrecursionlimit()
+    system.spawn(Nests, depth, name="n")
+    eventually(lambda: system.stats().actors == 2 * (depth + 1), "all have started")
+    node = system.tree().children[0]
+    assert repr(node).count("kind='Nests'") == 33
+    for level in range(1, depth + 2):
+        assert node.path == "/n" * level
+        first, *rest = node.children
+        assert first.path == node.path + "/first"
+        node = rest[0] if rest else None
+    assert node is None
+    assert len(all_below(system._user)) == 2 * (depth + 1)
+
+
+def test_the_repr_of_a_tree_shows_all_of_it_and_can_be_evaluated(system):
+    for name in ("a", "b"):
+        system.spawn(Call, name=name).ask(lambda me: me.spawn(Call, name="below") and None)
+    tree = system.tree()
+    assert eval(repr(tree)) == tree  # noqa: S307 - it is what a repr promises
 
 
 def test_the_statistics_balance_at_every_reading(system, settled):
