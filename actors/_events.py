@@ -53,7 +53,8 @@ class Events:
         """Have events told to an actor until it is dead, or a function called with them.
 
         An actor that failed at an event is told no more of what happens to it, or to others that
-        did, or they would feed each other without end.
+        did, or they would feed each other without end. A dead actor is told nothing, and a system
+        that was shut down has no more to tell; neither is an error, as it may happen meanwhile.
 
         Args:
             target: an `ActorRef`, or a function. A function runs on the thread that publishes and

@@ -30,7 +30,7 @@ from actors._fork import inherit
 from actors._groups import Groups
 from actors._mailbox import Dispatcher
 from actors._messages import Health, SystemStats, TreeNode
-from actors._options import patience
+from actors._options import filled, patience
 from actors._ref import ActorRef
 from actors._shutdown import Stoppable
 from actors._supervision import ChildSpec, Supervision
@@ -84,12 +84,11 @@ class ActorSystem(Stoppable):
         watchdog: float | None = None,
         flight_recorder: int = 16,
     ) -> None:
-        if name is not None and (not isinstance(name, str) or not name):
-            raise InvalidOption("name", name, "a non-empty string")
+        filled("name", name, optional=True)
         policy: object = supervision
         if policy is not None and not isinstance(policy, Supervision):
             raise InvalidOption("supervision", policy, "a Supervision(...), or None")
-        if clock is not None and not isinstance(clock, Clock):
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
             raise InvalidOption("clock", clock, "a Clock (`monotonic()` and `time()`), or None")
         limit: object = watchdog
         if limit is not None and (
@@ -317,7 +316,9 @@ class ActorSystem(Stoppable):
             live, why = False, "the process was forked"
         elif self._stopping is not None:
             live = not self._terminated.is_set()
-            why = "shutting down" if self.failure is None else f"failed: {self.failure}"
+            why = "shutting down" if live else "stopped"
+            if self.failure is not None:
+                why = f"failed: {self.failure}"
         elif held_up == math.inf:
             live, why = False, "its event loop was closed before it was shut down"
         elif held_up > HELD_UP_SECONDS:

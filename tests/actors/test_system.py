@@ -122,7 +122,7 @@ def test_the_repr_of_a_tree_shows_all_of_it_and_can_be_evaluated(system):
     for name in ("a", "b"):
         system.spawn(Call, name=name).ask(lambda me: me.spawn(Call, name="below") and None)
     tree = system.tree()
-    assert eval(repr(tree)) == tree  # noqa: S307 - it is what a repr promises
+    assert eval(repr(tree)) == tree
 
 
 def test_the_statistics_balance_at_every_reading(system, settled):
@@ -167,7 +167,7 @@ def test_health_says_whether_it_lives_and_takes_work():
         system.shutdown()
         assert system.health() == actors.Health(live=True, ready=False, why="shutting down")
         gate.set()
-    assert system.health() == actors.Health(live=False, ready=False, why="shutting down")
+    assert system.health() == actors.Health(live=False, ready=False, why="stopped")
     assert repr(system) == "<ActorSystem 'probe'>"
 
 
