@@ -93,6 +93,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._kernel.ready.append((self._next, None))
         fifo.append(handle)
 
+    @property
+    def asyncgen_hooks(self) -> tuple[Any, Any]:
+        """What async generators are to be watched with while this loop runs."""
+        return self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook  # type: ignore[attr-defined]
+
     def go_on(self) -> None:
         """Have what waits here called, although the kernel has forgotten about it."""
         if self._fifo:
