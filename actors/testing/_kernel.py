@@ -212,6 +212,8 @@ class Kernel:
         self.spare: list[SimulatedThread] = []
         # Invariant: the threads that wait, and for what, in the order in which they began to.
         self.waiting: dict[SimulatedThread, _Signal] = {}
+        # The numbers of what is kept in sets: their order must not be that of addresses.
+        self.number = itertools.count(1).__next__
         self.steps = 0
         self.stepping = False
         self.closed = False
@@ -334,13 +336,18 @@ class Kernel:
             asyncio._set_running_loop(outer_loop)
             sys.set_asyncgen_hooks(*outer_hooks)
 
-    def advance(self, until: float = math.inf) -> bool:
-        """Have time go on to whatever is due next; tell whether anything is, by `until`."""
+    def upcoming(self) -> bool:
+        """Tell whether anything is going to come due."""
         heap = self.heap
         while heap and heap[0][2].gone():
             heapq.heappop(heap)
+        return bool(heap)
+
+    def advance(self, until: float = math.inf) -> bool:
+        """Have time go on to whatever is due next; tell whether anything is, by `until`."""
+        heap = self.heap
         clock = self.clock
-        if not heap or heap[0][0] > until:
+        if not self.upcoming() or heap[0][0] > until:
             if until < math.inf:
                 clock.now = max(clock.now, until)
             return False

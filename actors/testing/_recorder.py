@@ -57,6 +57,10 @@ class Recorder:
         """Whether somebody has asked something and has no answer."""
         return bool(self._asked)
 
+    def dismiss(self) -> None:
+        """Take it that the test has heard of everything that has no answer."""
+        self._asked.clear()
+
     def target_of(self, source: str) -> str | None:
         """Return whom an actor asked last that has not answered, or None."""
         asked = [target for future, (_, asker, target) in self._asked.items() if asker == source]

@@ -118,6 +118,7 @@ class Simulation:
         )
         self._before: tuple[Any, ...] | None = None
         self._closed = False
+        self._told = False  # whether the test has heard of a deadlock
 
     # -- the scope -------------------------------------------------------------------------------
 
@@ -159,6 +160,8 @@ class Simulation:
         """End in order: what is left to do is done, everything stops, and the balance is drawn."""
         kernel, recorder = self._kernel, self._recorder
         kernel.run(self._bounded(lambda: False), kernel.clock.now)
+        if not (kernel.upcoming() or self._told) and self._stuck():
+            raise self._deadlock("the simulation is over, and somebody waits for ever")
         if recorder.waited_for and self._invariants.checks("forgotten"):
             until = kernel.clock.now + PATIENCE
             last = kernel.steps + MOST_WAITED
@@ -383,6 +386,8 @@ class Simulation:
         lines = []
         for thread in self._kernel.waiting:
             cell = thread.cell
+            if cell is not None and cell.closed:
+                continue  # it was killed, and its handler is waited for by nobody
             who = cell.path if cell is not None else thread.name
             lines.append(f"{who} waits for {self._awaited(who)}")
         for driver in self.system.drivers():
@@ -410,6 +415,8 @@ class Simulation:
             for number, source, target in self._recorder.open_requests()
         ]
         text = "".join(f"\n  {line}" for line in lines)
+        self._told = True
+        self._recorder.dismiss()
         return SimulationDeadlock(
             f"{what}, at {self.clock.now:g} s of virtual time (seed {self.seed}):{text}"
         )

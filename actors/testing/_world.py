@@ -10,6 +10,7 @@ that of the machine.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import sys
@@ -36,6 +37,20 @@ _REFUSED = {
     "os.fork": "fork the process",
     "os.posix_spawn": "start a process",
     "open": "open a file",
+    "os.listdir": "list a folder",
+    "os.mkdir": "make a folder",
+    "os.remove": "remove a file",
+    "os.rename": "rename a file",
+    "os.rmdir": "remove a folder",
+    "os.scandir": "list a folder",
+    "os.truncate": "cut a file",
+    "sqlite3.connect": "open a database",
+}
+
+_OF_FILES = {name for name in _REFUSED if name == "open" or name.startswith("os.")} - {
+    "os.fork",
+    "os.posix_spawn",
+    "os.system",
 }
 
 _OWN = (
@@ -49,6 +64,7 @@ _OWN = (
     "patterns",
     "traceback",
     "warnings",
+    "zoneinfo",
 )
 """Packages that may open files in a simulation: imports, by Python's own loader or by pytest's, and
 logs on a disk, which a test gives paths of their own."""
@@ -57,6 +73,7 @@ _hooked = False
 _real_sleep = time.sleep
 _real_start = threading.Thread.start
 _real_wait: Any = threading.Condition.wait
+_real_as_completed: Any = asyncio.as_completed
 _real_time = time.time
 _real_monotonic = time.monotonic
 
@@ -95,10 +112,10 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     scope = _doors.shut()
     if scope is None:
         return
-    if event == "open":
+    if event in _OF_FILES:
         if scope.files or isinstance(args[0], int) or _is_own():
             return
-        what = f"open the file {args[0]!r} (`sim.allow('files')` permits it)"
+        what = f"{what} ({args[0]!r}; `sim.allow('files')` permits it)"
     _refuse(scope, what)
 
 
@@ -166,6 +183,13 @@ def _waited() -> float:
     return ambient.clock.monotonic()
 
 
+def _as_completed(fs: Any, **options: Any) -> Any:
+    """Do what asyncio does; of bare coroutines it makes tasks in the order of a set of them."""
+    if _doors.shut() is not None:
+        fs = [asyncio.ensure_future(one) for one in fs]
+    return _real_as_completed(fs, **options)
+
+
 _REPLACED: tuple[tuple[Any, str, Any, Any], ...] = (
     (time, "sleep", _real_sleep, _sleep),
     (time, "time", _real_time, _time),
@@ -175,6 +199,7 @@ _REPLACED: tuple[tuple[Any, str, Any, Any], ...] = (
     (threading.Thread, "start", _real_start, _start),
     (threading.Condition, "wait", _real_wait, _wait),
     (threading, "_time", vars(threading)["_time"], _waited),
+    (asyncio, "as_completed", _real_as_completed, _as_completed),
     (queue, "time", vars(queue)["time"], _waited),
 )
 """What is replaced while simulations run: owner, name, the real thing, and ours."""

@@ -468,7 +468,7 @@ def test_a_simulation_that_does_not_end_says_so():
         def on_receive(self, message):
             self.actor_ref.tell(message)
 
-    with pytest.raises(SimulationError, match="does not end"), Simulation() as sim:
+    with pytest.raises(SimulationError, match="does not end"), Simulation(steps=1000) as sim:
         sim.system.spawn(Endless).tell("go")
         sim.run()
 
@@ -895,3 +895,56 @@ def test_code_in_a_simulation_is_told_the_virtual_time_and_nobody_else():
         assert call.ask(time.time_ns) == int(sim.clock.time() * 1e9)
         assert abs(time.time() - datetime.now(UTC).timestamp()) < 60
     assert time.monotonic is actors.SystemClock.monotonic
+
+
+def hears_of_sets(seed):
+    """Everything that people keep in sets, and go through."""
+
+    async def tasks(log):
+        async def work(n):
+            try:
+                await asyncio.sleep(50)
+            finally:
+                log.tell(n)
+
+        waiting = {asyncio.create_task(work(n)) for n in range(12)}
+        await asyncio.sleep(1)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                for n in range(12):
+                    group.create_task(work(n))
+                group.create_task(asyncio.wait_for(asyncio.sleep(5), 1))
+        for done in asyncio.as_completed([log.request(n) for n in range(12)]):
+            await done
+
+    with Simulation(seed) as sim:
+        log = sim.system.spawn(Log, name="log")
+        for ref in {sim.system.spawn(Echo) for _ in range(12)}:
+            ref.tell("hello")
+        sim.run(tasks(log))
+    return bytes(sim.history)
+
+
+def test_sets_of_references_and_tasks_have_an_order_of_their_own():
+    first = hears_of_sets(1)
+    kept = [object() for _ in range(1001)]
+    assert [hears_of_sets(1) for _ in range(3)] == [first] * 3
+    assert kept
+
+
+def test_who_waits_for_ever_is_told_at_the_end():
+    async def hang():
+        await asyncio.Event().wait()
+
+    with pytest.raises(SimulationDeadlock, match="/never waits for something"), Simulation() as sim:
+        sim.system.spawn(AsyncCall, name="never").tell(hang)
+
+
+def test_a_deadlock_that_was_told_is_not_told_again():
+    with Simulation() as sim:
+        never = sim.system.spawn(Call)
+        with pytest.raises(SimulationDeadlock):
+            never.ask(actors.Future().get)
