@@ -241,7 +241,7 @@ class Actor(pykka.Actor):
             InvalidOption: an option or an attribute of the class makes no sense.
             UnexpectedCoroutine: a hook of the class is a generator function.
             NameTaken: a living child has the name.
-            SystemStopped: this actor is stopping.
+            SystemStopped: this actor is stopping, or the child was killed in its constructor.
             BaseException: what the child's constructor raised.
         """
         return cast("ActorRef[Any]", self._owner().spawn(as_spec(what, args, name, kwargs)))
@@ -259,7 +259,7 @@ class Actor(pykka.Actor):
 
         Raises:
             NameTaken: a living child has the name; those before it are started.
-            SystemStopped: this actor is stopping.
+            SystemStopped: this actor is stopping, or the child was killed in its constructor.
         """
         owner = self._owner()
         specs = [as_spec(one, (), None, {}) for one in what]

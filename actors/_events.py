@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -52,7 +53,8 @@ class Events:
         """Have events told to an actor until it is dead, or a function called with them.
 
         An actor that failed at an event is told no more of what happens to it, or to others that
-        did, or they would feed each other without end.
+        did, or they would feed each other without end. A dead actor is told nothing, and a system
+        that was shut down has no more to tell; neither is an error, as it may happen meanwhile.
 
         Args:
             target: an `ActorRef`, or a function. A function runs on the thread that publishes and
@@ -137,26 +139,28 @@ class DeadLetterReport:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.RLock()
-        self._logged = 0
-        self._unlogged = 0
+        self._number = itertools.count(1)
+        # Invariant: as a mailbox's permit; whoever has it may change the two below. No lock: many
+        # actors that die at once bury their messages on as many threads.
+        self._permit = {0: 1}
+        self._told = self.FIRST  # up to which number the log has them
         self._since = clock.monotonic()
 
     def note(self, letter: DeadLetter) -> None:
         """Log the letter, or count it."""
-        with self._lock:
-            self._logged += 1
-            if self._logged > self.FIRST:
-                self._unlogged += 1
-                if self._clock.monotonic() - self._since < self.INTERVAL:
-                    return
-                count, self._unlogged = self._unlogged, 0
-                self._since = self._clock.monotonic()
-            else:
-                count = 0
-        if count:
-            logger.warning("{} more dead letters, the last to {}", count, letter.target)
-        else:
+        number = next(self._number)
+        if number <= self.FIRST:
             logger.warning(
                 "dead letter ({}) to {}: {}", letter.kind, letter.target, type(letter.message)
             )
+            return
+        if self._clock.monotonic() - self._since < self.INTERVAL or not self._permit.pop(0, 0):
+            return
+        count = 0
+        now = self._clock.monotonic()
+        # Not if somebody else told of it between our look and our grip.
+        if now - self._since >= self.INTERVAL and number > self._told:
+            count, self._told, self._since = number - self._told, number, now
+        self._permit[0] = 1
+        if count:
+            logger.warning("{} more dead letters, the last to {}", count, letter.target)

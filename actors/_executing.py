@@ -5,10 +5,19 @@ from __future__ import annotations
 import sys
 import threading
 from contextvars import ContextVar
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Protocol
 
-__all__ = ["CELL", "Blocker", "Signal", "frames_from", "frames_of", "local", "taken_lock"]
+__all__ = [
+    "CELL",
+    "Blocker",
+    "Signal",
+    "frames_from",
+    "frames_of",
+    "frames_within",
+    "local",
+    "taken_lock",
+]
 
 CELL: ContextVar[Any] = ContextVar("callboard_cell", default=None)
 """The actor that is executing on a loop, or in the context of a message that carries one; else it
@@ -74,3 +83,17 @@ def frames_from(frame: FrameType | None) -> list[FrameType]:
 def frames_of(thread: int | None) -> list[FrameType]:
     """Return the stack of a thread by its ident, the outermost frame first."""
     return frames_from(sys._current_frames().get(thread or 0))
+
+
+def frames_within(code: CodeType, one: object) -> list[FrameType]:
+    """Return the stack of the thread that is in a method of an object, up to where it stands.
+
+    Args:
+        code: the method's.
+        one: its `self`.
+    """
+    for innermost in list(sys._current_frames().values()):
+        frames = frames_from(innermost)
+        if any(f.f_code is code and f.f_locals.get("self") is one for f in frames):
+            return frames
+    return []

@@ -181,6 +181,10 @@ class SystemStats(msgspec.Struct, frozen=True):
     threads: int
 
 
+SHOWN_LEVELS = 32
+"""How deep the `repr` of a tree goes."""
+
+
 class TreeNode(msgspec.Struct, frozen=True):
     """One actor in `system.tree()`.
 
@@ -206,6 +210,21 @@ class TreeNode(msgspec.Struct, frozen=True):
     message: str | None = None
     age: float | None = None
     hook: str | None = None
+
+    def __repr__(self) -> str:
+        return self._shown(SHOWN_LEVELS)
+
+    def _shown(self, levels: int) -> str:
+        """Return the fields, those of the children as well; dots where it goes too deep."""
+        children = "..." if self.children else ""
+        if levels:
+            shown = [child._shown(levels - 1) for child in self.children]
+            children = ", ".join(shown) + "," * (len(shown) == 1)
+        return (
+            f"TreeNode(path={self.path!r}, kind={self.kind!r}, state={self.state!r}, "
+            f"waiting={self.waiting}, restarts={self.restarts}, children=({children}), "
+            f"message={self.message!r}, age={self.age!r}, hook={self.hook!r})"
+        )
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from actors._deadline import Deadline
 from actors._errors import ActorDeadError, ForeignRef, InvalidOption, WouldBlockLoop
 from actors._future import Future
 from actors._mailbox import Mailbox
-from actors._options import LONGEST, NUMBERS, patience
+from actors._options import LONGEST, NUMBERS, flag, patience
 
 __all__ = ["SPECIAL", "ActorRef", "StopOrder", "Target", "own_ref"]
 
@@ -227,6 +227,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         system = self.system
         if system._terminated.is_set():
             fix = f"its system {system.name!r} was shut down; spawn it in a new one"
+        elif not self._cell.dispatcher.works():
+            fix = f"the event loop of {system.name} was closed before the system stopped"
         else:
             fix = "watch it to hear of its end, and spawn a new one"
         return ActorDeadError(f"{self} is dead: {fix}")
@@ -424,11 +426,14 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             True once it is dead; False if it already was.
 
         Raises:
-            InvalidOption: `timeout` is no number of seconds; nothing was stopped.
+            InvalidOption: `timeout` is no number of seconds, or `block` or `drain` no bool; nothing
+                was stopped.
             Timeout: it is not dead after `timeout` seconds.
             WouldDeadlock: its end takes that of the handler that waits for it; it goes on.
             WouldBlockLoop: an event loop runs on this thread and `block` is true.
         """
+        flag("block", block)
+        flag("drain", drain)
         if block and _get_running_loop() is not None:
             raise WouldBlockLoop("ActorRef.stop()", "`await ref.stop(block=False)`")
         if block and timeout is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from types import FrameType
 from typing import Any
 
 from loguru import logger
@@ -77,11 +78,23 @@ class Reports:
         for _ in range(count):
             self._inline.add()
 
-    def abandoned(self, cell: Any) -> None:
-        """Remember an actor that did not end in time, and where its handler stands."""
-        frames = next((frames() for one, frames in self._executing() if one is cell), [])
+    def abandoned(
+        self,
+        cell: Any,
+        frames: list[FrameType] | None = None,
+        why: str = "its handler does not return",
+    ) -> None:
+        """Remember an actor that did not end in time, and where its handler stands.
+
+        Args:
+            cell: the actor's.
+            frames: the stack of the handler; None looks for it where turns are taken.
+            why: it did not, for the log.
+        """
+        if frames is None:
+            frames = next((frames() for one, frames in self._executing() if one is cell), [])
         stack = stack_of(frames)
-        logger.warning("{} was abandoned: its handler does not return\n{}", cell.path, stack)
+        logger.warning("{} was abandoned: {}\n{}", cell.path, why, stack)
         self._abandoned.append((cell.path, stack))
 
     def _executing(self) -> Executing:

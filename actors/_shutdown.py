@@ -29,6 +29,7 @@ from actors._errors import ForkedSystem, SystemStopped, WouldBlockLoop, WouldDea
 from actors._future import Future
 from actors._mailbox import Tally
 from actors._messages import ShutdownReport, SystemFailed
+from actors._options import flag
 from actors._reports import Reports
 from actors._supervision import Supervision
 from actors._timers import ThreadTimers, Timers
@@ -203,7 +204,11 @@ class Stoppable(Reports):
         Args:
             drain: False has each actor (services excepted) end after the message it is at; what
                 waits becomes dead letters.
+
+        Raises:
+            InvalidOption: `drain` is no bool.
         """
+        flag("drain", drain)
         if self._forked:
             return self._stopped
         # No lock: a signal handler may have interrupted its holder, on this very thread.
@@ -298,6 +303,7 @@ class Stoppable(Reports):
         with self._lock:
             if self._loop is None:
                 self._loop = LoopDispatcher(asyncio.get_running_loop())
+                self._loop.tether()
         return self
 
     async def __aexit__(

@@ -47,13 +47,14 @@ def _one_of(option: str, value: object, allowed: Sequence[str]) -> None:
         raise InvalidOption(option, value, "one of " + ", ".join(map(repr, allowed)))
 
 
-def _seconds(option: str, value: object, *, least: float = 0.0) -> None:
+def _seconds(option: str, value: object, least: str = " above zero") -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
-        or not least <= value <= sys.float_info.max
+        or not 0 <= value <= sys.float_info.max
+        or (value == 0 and least == " above zero")
     ):
-        raise InvalidOption(option, value, f"a finite number of seconds, at least {least:g}")
+        raise InvalidOption(option, value, f"a finite number of seconds{least}")
 
 
 def _writable(name: str) -> bool:
@@ -80,8 +81,6 @@ class Backoff(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         _seconds("Backoff.min", self.min)
         _seconds("Backoff.max", self.max)
-        if self.min <= 0:
-            raise InvalidOption("Backoff.min", self.min, "seconds above zero")
         if self.max < self.min:
             raise InvalidOption("Backoff.max", self.max, f"at least min ({self.min:g})")
         factor: object = self.factor
@@ -130,8 +129,6 @@ class Supervision(msgspec.Struct, frozen=True):
         if self.intensity < 0:
             raise InvalidOption("intensity", self.intensity, "a whole number, 0 or more")
         _seconds("period", self.period)
-        if self.period <= 0:
-            raise InvalidOption("period", self.period, "seconds above zero")
         backoff: object = self.backoff
         if backoff is not None and not isinstance(backoff, Backoff):
             raise InvalidOption("backoff", backoff, "a Backoff, or None")
@@ -169,20 +166,22 @@ class ChildSpec(msgspec.Struct, frozen=True):
             raise InvalidOption("cls", self.cls, "an Actor class")
         args: object = self.args
         if not isinstance(args, (tuple, list)):
-            raise InvalidOption("args", args, "a tuple, such as (1,), even of one argument")
+            raise InvalidOption("args", args, "a tuple or list, such as (1,), even of one argument")
         kwargs: object = self.kwargs
         if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
             raise InvalidOption("kwargs", kwargs, "a dict from argument names to values")
         _one_of("restart", self.restart, _RESTARTS)
         if self.shutdown is not None and self.shutdown != "brutal_kill":
-            _seconds("shutdown", self.shutdown)
+            _seconds("shutdown", self.shutdown, ", 0 or more, None or 'brutal_kill'")
         if self.dispatcher is not None:
             _one_of("dispatcher", self.dispatcher, DISPATCHERS)
         name: object = self.name
         if name is not None and (
             not isinstance(name, str) or not name or "/" in name or not _writable(name)
         ):
-            raise InvalidOption("name", self.name, "a non-empty string without '/'")
+            raise InvalidOption(
+                "name", self.name, "a non-empty string without '/' that UTF-8 can hold"
+            )
         crash_on: object = self.crash_on
         if not isinstance(crash_on, tuple) or not all(
             isinstance(kind, type) and issubclass(kind, BaseException) for kind in crash_on

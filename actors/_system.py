@@ -30,11 +30,11 @@ from actors._fork import inherit
 from actors._groups import Groups
 from actors._mailbox import Dispatcher
 from actors._messages import Health, SystemStats, TreeNode
-from actors._options import patience
+from actors._options import filled, patience
 from actors._ref import ActorRef
 from actors._shutdown import Stoppable
 from actors._supervision import ChildSpec, Supervision
-from actors._tree import find_below, living, node_of
+from actors._tree import find_below, nodes_below
 from actors._watchdog import Executing, Watchdog
 
 __all__ = ["ActorSystem", "running_systems"]
@@ -84,12 +84,11 @@ class ActorSystem(Stoppable):
         watchdog: float | None = None,
         flight_recorder: int = 16,
     ) -> None:
-        if name is not None and (not isinstance(name, str) or not name):
-            raise InvalidOption("name", name, "a non-empty string")
+        filled("name", name, optional=True)
         policy: object = supervision
         if policy is not None and not isinstance(policy, Supervision):
             raise InvalidOption("supervision", policy, "a Supervision(...), or None")
-        if clock is not None and not isinstance(clock, Clock):
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
             raise InvalidOption("clock", clock, "a Clock (`monotonic()` and `time()`), or None")
         limit: object = watchdog
         if limit is not None and (
@@ -138,7 +137,7 @@ class ActorSystem(Stoppable):
             InvalidOption: an option or an attribute of the class makes no sense.
             UnexpectedCoroutine: a hook of the class is a generator function.
             NameTaken: a living top-level actor has the name.
-            SystemStopped: the system is shutting down.
+            SystemStopped: the system is shutting down, or the actor was killed in its constructor.
             ForkedSystem: the system was started before this process was forked.
             BaseException: what the actor's constructor raised.
         """
@@ -237,6 +236,11 @@ class ActorSystem(Stoppable):
                     self._loop_thread = LoopThread(f"{self.name}-loop")
                     self._loop = self._loop_thread.dispatcher
                 dispatcher = self._loop
+        if not dispatcher.works():
+            raise SystemStopped(
+                f"the event loop of {self.name} was closed before the system stopped, and runs no "
+                "actors; make a new system"
+            )
         return dispatcher
 
     def _count_pinned(self, handled: int) -> None:
@@ -284,10 +288,8 @@ class ActorSystem(Stoppable):
         """Return what lives, from the root down."""
         self.check_process()
         roots = (
-            *(node_of(cell) for cell in living(self._user)),
-            TreeNode(
-                "/system", "services", "running", 0, 0, tuple(map(node_of, living(self._services)))
-            ),
+            *nodes_below(self._user),
+            TreeNode("/system", "services", "running", 0, 0, nodes_below(self._services)),
         )
         state = "stopped" if self._terminated.is_set() else "running"
         return TreeNode("/", "ActorSystem", state, 0, 0, roots)
@@ -314,7 +316,9 @@ class ActorSystem(Stoppable):
             live, why = False, "the process was forked"
         elif self._stopping is not None:
             live = not self._terminated.is_set()
-            why = "shutting down" if self.failure is None else f"failed: {self.failure}"
+            why = "shutting down" if live else "stopped"
+            if self.failure is not None:
+                why = f"failed: {self.failure}"
         elif held_up == math.inf:
             live, why = False, "its event loop was closed before it was shut down"
         elif held_up > HELD_UP_SECONDS:

@@ -11,7 +11,7 @@ from actors._ref import ActorRef
 if TYPE_CHECKING:
     from actors._cell import Cell  # of its own layer, and only looked at
 
-__all__ = ["Root", "all_below", "find_below", "living", "node_of"]
+__all__ = ["Root", "all_below", "find_below", "living", "nodes_below"]
 
 
 class Root:
@@ -31,27 +31,47 @@ def living(node: Any) -> list[Cell]:
 
 def all_below(node: Any) -> list[Cell]:
     """Return everything below a cell or root."""
-    if node.children is None:
-        return []
-    # Only used in a forked process, where nobody will ever release a lock that was held.
-    node.children.renew_lock()
-    cells = living(node)
-    for cell in list(cells):
-        cells.extend(all_below(cell))
+    cells: list[Cell] = []
+    nodes = [node]
+    while nodes:
+        node = nodes.pop()
+        if node.children is not None:
+            # Only used in a forked process, where nobody will ever release a lock that was held.
+            node.children.renew_lock()
+            below = living(node)
+            cells += below
+            nodes += below
     return cells
 
 
-def node_of(cell: Cell) -> TreeNode:
-    """Describe a cell and what is below it."""
+def nodes_below(root: Root) -> tuple[TreeNode, ...]:
+    """Describe what is below a root."""
+    # No call for each level: the tree may be deeper than the stack.
+    found: list[tuple[Cell, int, str]] = [(cell, -1, root.path) for cell in living(root)]
+    paths: list[str] = []
+    while len(paths) < len(found):
+        index = len(paths)
+        cell, _, above = found[index]
+        paths.append(f"{above}/{cell.name}")
+        found.extend((child, index, paths[index]) for child in living(cell))
+    # The last one first, as each comes after its parent and its elder siblings.
+    below: list[list[TreeNode]] = [[] for _ in range(len(found) + 1)]
+    for index in reversed(range(len(found))):
+        cell, parent, _ = found[index]
+        below[parent].append(_node_of(cell, paths[index], tuple(reversed(below[index]))))
+    return tuple(reversed(below[-1]))
+
+
+def _node_of(cell: Cell, path: str, children: tuple[TreeNode, ...]) -> TreeNode:
     age = cell.age()
     hook = cell.hook
     return TreeNode(
-        path=cell.path,
+        path=path,
         kind=cell.spec.cls.__name__,
         state=cell.state.name.lower(),
         waiting=len(cell.queue),
         restarts=cell.restarts,
-        children=tuple(map(node_of, living(cell))),
+        children=children,
         message=None if age is None or hook is not None else shortened(cell.item),
         age=age,
         hook=hook,

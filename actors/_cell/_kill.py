@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from actors._cell._life import Life
 from actors._cell._orders import Orders
-from actors._cell._state import KillOrder, Step
-from actors._errors import ActorDeadError, ActorKilled
+from actors._cell._state import LOCKS, KillOrder, Step
+from actors._errors import ActorDeadError, ActorKilled, SystemStopped
+from actors._executing import frames_within
 from actors._future import Future
 from actors._lifecycle import State
 from actors._members import KILL_GRACE
@@ -59,7 +61,15 @@ class Killable(Orders):
         if self.closed or (order.seen and not self._still_ends(order)):
             return
         later = self.system.timers.call_later
-        if not self.in_turn and self.dispatcher.works():
+        if self.hook == "__init__" and not self.attending:
+            # Somebody spawns it, and is in its constructor.
+            if not self._abandon_unborn():
+                later(KILL_GRACE, self._abandon, order)
+            return
+        if not self.dispatcher.works():
+            self.strand()
+            return
+        if not self.in_turn:
             # Nobody is stuck in it: its turn is yet to come, behind busy neighbours.
             later(KILL_GRACE, self._abandon, order)
             return
@@ -84,6 +94,47 @@ class Killable(Orders):
         # It has nothing left to do, but a thread of its own that had just come back from the
         # handler, and saw it alive, has to learn that it was the last turn.
         self.dispatcher.submit(self)
+
+    def strand(self) -> None:
+        """Be dead without a last turn: the loop it ran on was closed, by somebody else.
+
+        As `_abandon`, it does what any thread may do.
+        """
+        if self.closed:
+            self.bury()
+            return
+        if self.children is not None:
+            self.children.stop_all()
+        self._kill_children()
+        why = f"the event loop of {self.system.name} was closed before the system stopped"
+        self.reason = SystemStopped(why)
+        self.system.abandoned(self, why=why)
+        future = self.asked
+        if isinstance(future, Future):
+            future._fail(ActorDeadError(f"{self.path} is dead: {why}"))
+        self._settle_debts()
+        self._cancel_timers()
+        self._die()
+
+    def _abandon_unborn(self) -> bool:
+        """Give up an actor whose first constructor does not return; tell False if it just did.
+
+        There is no instance yet that a supervisor could restart: whoever spawns the actor hears of
+        it, should the constructor ever return.
+        """
+        frames = frames_within(Life._build.__code__, self)
+        with LOCKS.late:
+            if self.hook != "__init__":
+                return False
+            self.close()  # which `begin` looks at under the same lock, when the hook is over
+        if self.children is not None:
+            self.children.stop_all()
+        self._kill_children()
+        self.reason = ActorKilled(f"{self.path} was killed, and abandoned in its constructor")
+        self.system.abandoned(self, frames)
+        self._settle_debts()
+        self._die(entered=False)
+        return True
 
     def _still_ends(self, order: KillOrder) -> bool:
         """Tell whether the instance that the order ended is still in its last hook."""

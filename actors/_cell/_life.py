@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, cast
 
 from actors._cell._duties import Duties
-from actors._cell._state import IDLE, Step, is_cancellation
+from actors._cell._state import IDLE, LOCKS, Step, is_cancellation
 from actors._children import Children
 from actors._errors import (
     ActorKilled,
@@ -56,13 +56,16 @@ class Life(Duties):
                     del building[self]
         except BaseException as error:
             # There never was an actor; what was sent to its name by now is answered.
-            self.state = _STOPPING
-            self.reason = error
+            if not self.closed:  # not abandoned meanwhile
+                self.state = _STOPPING
+                self.reason = error
             if self.children is not None:
                 self.children.stop_all()
             self._settle_debts()
             self._die(entered=False)
             raise
+        if self.kill_order is not None and not self._is_born():
+            raise SystemStopped(f"{self.path} was ended before its constructor returned")
         # Made known when the instance is there, and before it runs: nobody hears of the end first.
         system = self.system
         self.enter()
@@ -76,16 +79,26 @@ class Life(Duties):
             self.post(Life._op_start)
         self.release()
 
+    def _is_born(self) -> bool:
+        """Tell whether the first constructor returned before the actor was abandoned in it."""
+        with LOCKS.late:
+            if not self.closed:
+                return True
+        self.instance = self.receive = None
+        self._settle_debts()  # what it has taken on since then
+        self._cancel_timers()
+        return False
+
     def _build(self) -> None:
         spec = self.spec
         cls = spec.cls
         args, kwargs = spec.args, spec.kwargs
-        instance = cls.__new__(cls, *args, **kwargs) if args or kwargs else cls.__new__(cls)
-        instance._cell = self
-        instance.actor_ref = self.own_ref
-        self.instance = instance  # a constructor may make a proxy of its own actor
         self._enter_hook("__init__")
         try:
+            instance = cls.__new__(cls, *args, **kwargs) if args or kwargs else cls.__new__(cls)
+            instance._cell = self
+            instance.actor_ref = self.own_ref
+            self.instance = instance  # a constructor may make a proxy of its own actor
             instance.__init__(*args, **kwargs)
         except BaseException:
             self.instance = None

@@ -10,7 +10,13 @@ from typing import Any
 
 from actors._cell._life import Life
 from actors._cell._state import Step, stop_order_in
-from actors._errors import ActorDeadError, ActorKilled, CallboardError, RequestCancelled
+from actors._errors import (
+    ActorDeadError,
+    ActorKilled,
+    CallboardError,
+    RequestCancelled,
+    SystemStopped,
+)
 from actors._future import Future
 from actors._lifecycle import State, advance
 from actors._messages import DeadLetterKind
@@ -174,7 +180,9 @@ class Orders(Life):
                 error = RequestCancelled(f"the full mailbox of {self.path} dropped the request")
             else:
                 error = ActorDeadError(f"{self.path} stopped before handling the message")
-                if isinstance(self.reason, BaseException):
+                if isinstance(self.reason, SystemStopped) and not self.dispatcher.works():
+                    error = ActorDeadError(f"{self.path} is dead: {self.reason}")
+                elif isinstance(self.reason, BaseException):
                     error.__cause__ = self.reason
             if isinstance(future, Future):
                 future._fail(error)

@@ -17,6 +17,7 @@ import asyncio
 import math
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
@@ -40,6 +41,9 @@ LENDS_PER_ROUND = 64
 
 MAX_LENT = 16
 """How deep lending may go on one stack."""
+
+YEARS = 1e9
+"""Seconds until something that is never due."""
 
 _get_running_loop = asyncio._get_running_loop
 
@@ -69,6 +73,7 @@ class LoopDispatcher:
         # The tasks that lend their time, the innermost last. All are in the middle of a step.
         self._lenders: list[asyncio.Task[Any]] = []
         self._closed = False
+        self._tether: weakref.ref[asyncio.TimerHandle] | None = None
         self.thread: int | None = None  # the loop's, once it has run something
         self.handled = 0
         self.submit: Callable[[Any], None] = self._submit
@@ -97,8 +102,41 @@ class LoopDispatcher:
         except RuntimeError:
             if not self.loop.is_closed():
                 raise
-            # Its owner closed the loop without stopping the system: nobody can run these.
-            logger.error("the event loop of an actor system was closed before the system stopped")
+            self._strand()
+
+    def tether(self) -> None:
+        """Hear of it when the owner of the loop closes it, rather than when it is needed next."""
+        loop = self.loop
+        # What is scheduled is let go when the loop is closed. Not on a loop of somebody's own,
+        # which may be one that leaps to whatever is due next.
+        if type(loop).__module__.partition(".")[0] in {"asyncio", "uvloop"}:
+            self._tether = weakref.ref(loop.call_later(YEARS, int), self._let_go)
+
+    def _let_go(self, _: object) -> None:
+        if self.loop.is_closed() and not self._closed:
+            self._strand()
+
+    def _strand(self) -> None:
+        """End the actors that nobody can run any more, as the loop was closed under the system.
+
+        The others end like this when they are needed next.
+        """
+        self._closed = True  # for drivers that are collected: there is nothing to wait for
+        # They may send to each other in here, which must not end in a call for each of them.
+        self._pump_permit.pop(0, 0)
+        for driver in list(self._drivers):
+            if driver.cell is not None:
+                driver.cell.strand()
+        while True:
+            while self.ready:
+                try:
+                    cell = self.ready.popleft()
+                except IndexError:
+                    break  # another thread does the same
+                cell.strand()
+            self._pump_permit[0] = 1
+            if not (self.ready and self._pump_permit.pop(0, 0)):
+                return
 
     def _pump(self) -> None:
         self._pump_permit[0] = 1
@@ -221,6 +259,7 @@ class LoopDispatcher:
         except RuntimeError:
             if not self.loop.is_closed():
                 raise
+            self._strand()
 
     def _interrupt(self, cell: Any, future: Any) -> None:
         task = cell.frame
@@ -269,6 +308,9 @@ class LoopDispatcher:
     async def close(self) -> None:
         """Let all drivers end; handlers that are still suspended are cancelled."""
         self._closed = True
+        handle = None if self._tether is None else self._tether()
+        if handle is not None:
+            handle.cancel()
         for driver in self._spare:
             if driver.parked is not None and not driver.parked.done():
                 driver.parked.set_result(None)

@@ -38,6 +38,7 @@ from actors import (
     run,
     split_text,
 )
+from actors._clock import SystemClock
 from actors.testing import Simulation
 
 NAN, INF = math.nan, math.inf
@@ -64,6 +65,14 @@ def ref(system):
 def refused(kind, text):
     """Expect exactly that type of error, with that text in it."""
     return pytest.raises(kind, match=text)
+
+
+@pytest.mark.parametrize("option", ["block", "drain"])
+@pytest.mark.parametrize("value", ["x", None, 0], ids=repr)
+def test_a_stop_that_is_told_neither_yes_nor_no_stops_nothing(ref, option, value):
+    with refused(InvalidOption, f"{option}={value!r}: expected True or False"):
+        ref.stop(**{option: value})
+    assert ref.ask("still there") == "still there"
 
 
 # -- how long to wait --------------------------------------------------------------------------
@@ -178,11 +187,12 @@ def test_get_all_passes_on_the_time_out_of_a_handler_and_names_its_own():
 SPECS = {
     "args=1": ({"args": 1}, "args=1: expected a tuple"),
     "args='ab'": ({"args": "ab"}, "args='ab': expected a tuple"),
-    "args=None": ({"args": None}, "args=None: expected a tuple"),
+    "args=None": ({"args": None}, "args=None: expected a tuple or list"),
     "kwargs=[]": ({"kwargs": []}, r"kwargs=\[\]: expected a dict from argument names"),
     "kwargs={1: 2}": ({"kwargs": {1: 2}}, "expected a dict from argument names"),
     "restart": ({"restart": ["permanent"]}, "restart=.*one of 'permanent'"),
     "shutdown": ({"shutdown": "5"}, "shutdown='5': expected a finite number of seconds"),
+    "shutdown=kill": ({"shutdown": "kill"}, "seconds, 0 or more, None or 'brutal_kill'"),
     "shutdown=nan": ({"shutdown": NAN}, "shutdown=nan: expected a finite number"),
     "dispatcher": ({"dispatcher": "thread"}, "dispatcher='thread': expected one of 'pool'"),
     "dispatcher=[]": ({"dispatcher": []}, r"dispatcher=\[\]: expected one of 'pool'"),
@@ -192,7 +202,7 @@ SPECS = {
     "mailbox": ({"mailbox": Bounded}, r"expected Unbounded\(\) or Bounded\(n\)"),
     "name": ({"name": 1}, "name=1: expected a non-empty string without '/'"),
     "name with /": ({"name": "a/b"}, "name='a/b': expected a non-empty string without"),
-    "name, half": ({"name": HALF}, "expected a non-empty string without '/'"),
+    "name, half": ({"name": HALF}, "a non-empty string without '/' that UTF-8 can hold"),
 }
 
 
@@ -288,6 +298,8 @@ OPTIONS = {
     "Supervision strategy": (lambda: Supervision(strategy=[]), "strategy=.*'one_for_one'"),
     "Supervision intensity": (lambda: Supervision(intensity=True), "whole number, 0 or more"),
     "Supervision period": (lambda: Supervision(period="5"), "finite number of seconds"),
+    "Supervision period=-1": (lambda: Supervision(period=-1), "seconds above zero"),
+    "Backoff min=-1": (lambda: Backoff(-1, 1), "Backoff.min=-1: .* seconds above zero"),
     "Supervision backoff": (lambda: Supervision(backoff=1), "backoff=1: expected a Backoff"),
     "Supervision auto_shutdown": (lambda: Supervision(auto_shutdown=True), "'never', 'any'"),
     "Backoff": (lambda: Backoff("1", 2), "Backoff.min='1': expected a finite number"),
@@ -301,6 +313,9 @@ OPTIONS = {
     "tighten": (lambda: Deadline(1).tighten([]), r"deadline=\[\]: expected a number of seconds"),
     "ActorSystem name": (lambda: ActorSystem(1), "name=1: expected a non-empty string"),
     "ActorSystem clock": (lambda: ActorSystem(clock=object()), "clock=.*expected a Clock"),
+    "ActorSystem name, half": (lambda: ActorSystem(HALF), "text that UTF-8 can hold"),
+    "ActorSystem clock, class": (lambda: ActorSystem(clock=SystemClock), "expected a Clock"),
+    "ActorSystem drain": (lambda: ActorSystem().shutdown(drain="x"), "drain='x': .*True or False"),
     "ActorSystem clock=0": (lambda: ActorSystem(clock=0), "clock=0: expected a Clock"),
     "ActorSystem supervision": (lambda: ActorSystem(supervision=1), r"a Supervision\(\.\.\.\)"),
     "ActorSystem watchdog": (lambda: ActorSystem(watchdog="1"), "watchdog='1': expected seconds"),

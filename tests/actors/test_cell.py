@@ -24,6 +24,7 @@ from actors import (
     SystemStopped,
     UnexpectedCoroutine,
 )
+from actors._cell._state import KillOrder
 
 
 class Journal:
@@ -457,6 +458,73 @@ def test_a_failing_constructor_is_the_spawners_error_and_leaves_nothing_behind(s
     assert system.find("/broken") is None
     assert dead.wait(20), "a child that the constructor had spawned lives on"
     system.spawn(Threaded, Journal(), name="broken")
+
+
+@pytest.mark.parametrize("method", ["__init__", "__new__"])
+def test_an_actor_whose_constructor_hangs_is_abandoned_and_never_lives(system, kind, method):
+    entered, gate, raised = threading.Event(), threading.Event(), []
+
+    def hang(*_):
+        entered.set()
+        gate.wait(20)
+
+    class Hangs(kind):
+        def __new__(cls, *_):
+            if method == "__new__":
+                hang()
+            return super().__new__(cls)
+
+        def __init__(self, journal):
+            super().__init__(journal)
+            if method == "__init__":
+                hang()
+
+    journal = Journal()
+
+    def spawn():
+        try:
+            system.spawn(ChildSpec(Hangs, (journal,), name="hangs", shutdown=0.01))
+        except SystemStopped as error:
+            raised.append(error)
+
+    spawner = threading.Thread(target=spawn, daemon=True)
+    spawner.start()
+    assert entered.wait(20)
+    waiting = system.find("/hangs").request("hello")
+    report = system.shutdown().get(timeout=10)
+    assert (report.stopped, report.abandoned) == (1, ("/hangs",))
+    assert "gate.wait(20)" in report.stacks[0]
+    with pytest.raises(ActorDeadError):
+        waiting.get(timeout=1)
+    gate.set()
+    spawner.join(20)
+    assert "/hangs was ended before its constructor returned" in str(raised[0])
+    assert system.find("/hangs") is None
+    assert [e for e in journal.entries if e != "init"] == []
+
+
+def test_a_constructor_that_returns_just_before_it_would_be_abandoned_makes_an_actor(system):
+    entered, gate, spawned = threading.Event(), threading.Event(), []
+
+    class Slow(Actor):
+        def __init__(self):
+            entered.set()
+            gate.wait(20)
+
+        def on_receive(self, message):
+            return message
+
+    spawner = threading.Thread(target=lambda: spawned.append(system.spawn(Slow)), daemon=True)
+    spawner.start()
+    assert entered.wait(20)
+    ref = system.find("/slow-1")
+    waiting = ref.request("hello")
+    ref.stop(block=False)
+    ref._cell.kill_order = KillOrder(wanted=True)  # as if it was just being abandoned
+    gate.set()
+    spawner.join(20)
+    assert spawned == [ref]
+    assert waiting.get(timeout=10) == "hello"
 
 
 def test_a_constructor_that_fails_at_a_restart_is_one_more_failure(system, journal, kind):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from actors import (
     ActorSystem,
     ChildSpec,
     Supervision,
+    SystemStopped,
     blocking,
     current,
 )
@@ -320,18 +320,69 @@ async def test_a_sync_actor_inside_async_with_runs_on_the_pool_and_does_not_bloc
         assert await waiting is True
 
 
-def test_a_loop_closed_under_its_system_answers_instead_of_hanging():
-    async def forget_to_leave():
-        system = ActorSystem()
-        await system.__aenter__()
-        return system, system.spawn(ChildSpec(CallOnLoop, shutdown="brutal_kill"))
+class TimeTravel(asyncio.SelectorEventLoop):
+    """A loop of somebody's own, which might leap to whatever is scheduled."""
 
-    system, ref = asyncio.run(forget_to_leave())
-    started = time.monotonic()
-    with pytest.raises(TimeoutError):
-        ref.ask(running_loop, timeout=0.05)
-    assert time.monotonic() - started < 10
-    assert system.shutdown().get(timeout=20).abandoned == ("/callonloop-1",)
+
+@pytest.fixture(params=["asyncio", "uvloop", "its own"])
+def foreign(request):
+    """A system on a loop that its owner will close too early, and that loop."""
+    if request.param == "uvloop":
+        loop = pytest.importorskip("uvloop").new_event_loop()
+    else:
+        loop = TimeTravel() if request.param == "its own" else asyncio.new_event_loop()
+    system = ActorSystem("early")
+    loop.run_until_complete(system.__aenter__())
+    yield system, loop
+    system.shutdown().get(timeout=20)
+    loop.close()
+
+
+CLOSED = "the event loop of early was closed before the system stopped"
+
+
+def test_a_loop_closed_under_its_system_answers_instead_of_hanging(foreign):
+    system, loop = foreign
+    ref, idle, sync = system.spawn(CallOnLoop), system.spawn(CallOnLoop), system.spawn(Call)
+    assert loop.run_until_complete(ref.request(running_loop)) is loop
+    loop.close()
+    with pytest.raises(ActorDeadError, match=CLOSED):
+        ref.request(running_loop).get(timeout=10)
+    with pytest.raises(ActorDeadError, match=CLOSED):
+        ref.tell(running_loop)
+    assert idle.stop(timeout=10) is True
+    with pytest.raises(SystemStopped, match=CLOSED):
+        system.spawn(CallOnLoop)
+    assert sync.ask(lambda: "goes on", timeout=10) == "goes on"
+    report = system.shutdown().get(timeout=10)
+    assert (report.stopped, report.abandoned) == (3, ("/callonloop-1", "/callonloop-2"))
+
+
+def test_what_waits_when_a_loop_is_closed_under_its_system_is_answered(foreign):
+    system, loop = foreign
+
+    class Waits(Actor):
+        async def on_receive(self, message):
+            entered.append(message)
+            await asyncio.get_running_loop().create_future()
+
+    entered = []
+    loop.set_exception_handler(lambda *_: None)  # the handler's task is destroyed
+    waiting, next_one = system.spawn(Waits), system.spawn(CallOnLoop)
+    first = waiting.request(1)
+    while not entered:
+        loop.run_until_complete(asyncio.sleep(0))
+    second = waiting.request(2)
+    third = next_one.request(running_loop)  # the loop was told of it, and will not come to it
+    loop.close()
+    if isinstance(loop, TimeTravel):
+        waiting.kill()  # there, it is noticed when the loop is needed next
+    for future in (first, second, third):
+        with pytest.raises(ActorDeadError, match=CLOSED):
+            future.get(timeout=10)
+    report = system.shutdown().get(timeout=10)
+    assert set(report.abandoned) == {"/waits-1", "/callonloop-2"}
+    assert "create_future()" in report.stacks[report.abandoned.index("/waits-1")]
 
 
 @pytest.mark.parametrize("steps", range(5))

@@ -31,6 +31,7 @@ from actors import (
 )
 from actors._clock import SystemClock
 from actors._events import DeadLetterReport
+from actors._tree import all_below
 
 
 class Call(Actor):
@@ -93,6 +94,37 @@ def test_the_tree_shows_who_lives_where(system):
     assert [child.path for child in services.children] == ["/system/budget"]
 
 
+def test_a_tree_deeper_than_the_stack_can_be_looked_at(system, eventually):
+    class Nests(Actor):
+        def __init__(self, below):
+            self.below = below
+
+        def on_start(self):
+            self.spawn(Call, name="first")
+            if self.below:
+                self.spawn(Nests, self.below - 1, name="n")
+
+    depth = 2 * sys.getrecursionlimit()
+    system.spawn(Nests, depth, name="n")
+    eventually(lambda: system.stats().actors == 2 * (depth + 1), "all have started")
+    node = system.tree().children[0]
+    assert repr(node).count("kind='Nests'") == 33
+    for level in range(1, depth + 2):
+        assert node.path == "/n" * level
+        first, *rest = node.children
+        assert first.path == node.path + "/first"
+        node = rest[0] if rest else None
+    assert node is None
+    assert len(all_below(system._user)) == 2 * (depth + 1)
+
+
+def test_the_repr_of_a_tree_shows_all_of_it_and_can_be_evaluated(system):
+    for name in ("a", "b"):
+        system.spawn(Call, name=name).ask(lambda me: me.spawn(Call, name="below") and None)
+    tree = system.tree()
+    assert eval(repr(tree)) == tree
+
+
 def test_the_statistics_balance_at_every_reading(system, settled):
     ref = system.spawn(Call)
     readings = []
@@ -135,7 +167,7 @@ def test_health_says_whether_it_lives_and_takes_work():
         system.shutdown()
         assert system.health() == actors.Health(live=True, ready=False, why="shutting down")
         gate.set()
-    assert system.health() == actors.Health(live=False, ready=False, why="shutting down")
+    assert system.health() == actors.Health(live=False, ready=False, why="stopped")
     assert repr(system) == "<ActorSystem 'probe'>"
 
 
@@ -287,6 +319,43 @@ def test_ten_dead_letters_are_logged_and_then_a_count_every_five_minutes(log):
     assert "91 more dead letters" in log[-1]
     report.note(DeadLetter(0, "/a", "actor_dead"))
     assert len(log) == 11
+
+
+def test_nobody_who_buries_messages_waits_for_another_who_does(log):
+    entered, gate = threading.Event(), threading.Event()
+
+    class SlowClock(ManualClock):
+        def monotonic(self):
+            if threading.current_thread() is slow:
+                entered.set()
+                gate.wait(20)
+            return self.now
+
+    def bury(letters):
+        for n in range(letters):
+            report.note(DeadLetter(n, "/a", "actor_dead"))
+
+    slow = threading.Thread(target=bury, args=(1,), daemon=True)
+    others = [threading.Thread(target=bury, args=(50,), daemon=True) for _ in range(4)]
+    clock = SlowClock()
+    report = DeadLetterReport(clock)
+    bury(10)
+    slow.start()
+    assert entered.wait(20)
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join(5)
+        assert not thread.is_alive(), "it waits for the one that looks at the clock"
+    clock.now = 300.0
+    gate.set()
+    slow.join(20)
+    bury(1)
+    clock.now = 600.0
+    bury(1)
+    assert len(log) > 10
+    # Each is told of once.
+    assert sum(int(line.split()[1]) for line in log[10:]) == 203
 
 
 def test_dead_letters_of_a_shutdown_are_counted_but_not_logged(log):
