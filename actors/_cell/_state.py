@@ -170,6 +170,7 @@ class CellState(Mailbox):
         "item",
         "key",
         "kill_order",
+        "lends",
         "own_ref",
         "parent",
         "promised",
@@ -192,6 +193,8 @@ class CellState(Mailbox):
         cls = spec.cls
         dispatcher = system.dispatcher_for(spec)
         Mailbox.__init__(self, dispatcher, spec.mailbox or cls.mailbox, system.sent)
+        # Whether an asker's thread may run its turns.
+        self.lends: bool = dispatcher.inline and not cls._may_reply_later
         if cls._brief:
             self.submit = dispatcher.take_here
         # Until `begin` is through, so that nobody takes a turn on a half-made actor.
