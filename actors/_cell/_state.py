@@ -303,6 +303,7 @@ class CellState(Mailbox):
     # Of an asker that runs this cell's turn itself; see `Wait`.
     plain = True
     advice = "use tell in one of the directions, or answer with reply_later"
+    until = None
 
     def waits_for_cell(self) -> CellState:
         return self

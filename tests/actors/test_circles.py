@@ -18,9 +18,12 @@ from actors import (
     ActorSystem,
     Bounded,
     ChildSpec,
+    Deadline,
+    DeadlineExceeded,
     FinalizerWaits,
     SlowHandler,
     Supervision,
+    Timeout,
     TooManyWaiting,
     WouldDeadlock,
     run,
@@ -36,6 +39,10 @@ SECONDS = 20
 
 async def gathers(ref, message, bystander):
     return await asyncio.gather(bystander.request(("bystander", ())), ref.request(message))
+
+
+async def plainly(ref, message, _):
+    return await ref.request(message)
 
 
 async def gathers_in_a_gather(ref, message, bystander):
@@ -151,9 +158,6 @@ def named(way):
 @pytest.mark.parametrize("others", ["alone", "alike", "plain", "sync"])
 @pytest.mark.parametrize("way", WAYS, ids=named)
 def test_a_circle_through_whoever_waits_for_an_actor_is_found(way, others):
-    async def plainly(ref, message, _):
-        return await ref.request(message)
-
     with ActorSystem() as system:
         bystander = system.spawn(SyncAsking)
         ring = [system.spawn(Asking, way, bystander, name="first")]
@@ -312,6 +316,169 @@ def test_the_watchdog_tells_whom_a_task_of_a_handler_waits_for():
         held = system.spawn(Holds, name="held")
         assert system.spawn(Waits, name="waits").request(held).get(timeout=SECONDS) == "hold"
     assert reports[0].waits_for == "/held"
+
+
+# -- time limits ---------------------------------------------------------------------------------
+
+SHORT = 0.15
+"""Seconds after which one gives up, in earnest."""
+
+
+def asks_until(ref, message):
+    return ref.ask(message, timeout=SHORT)
+
+
+def requests_until(ref, message):
+    return ref.request(message, timeout=SHORT).get()
+
+
+def gets_until(ref, message):
+    return ref.request(message).map(str).get(timeout=SHORT)
+
+
+async def awaits_until(ref, message):
+    return await ref.request(message, timeout=SHORT)
+
+
+async def awaits_in_a_scope(ref, message):
+    async with asyncio.timeout(SHORT):
+        return await ref.request(message)
+
+
+async def awaits_in_a_scope_of_ours(ref, message):
+    async with Deadline(SHORT):
+        return await ref.request(message)
+
+
+async def gathers_in_a_scope(ref, message):
+    async with asyncio.timeout(SHORT):
+        return await asyncio.gather(ref.request(message))
+
+
+async def awaits_for_a_while(ref, message):
+    return await asyncio.wait_for(ref.request(message), SHORT)
+
+
+async def gathers_for_a_while(ref, message):
+    return await asyncio.wait_for(asyncio.gather(ref.request(message)), SHORT)
+
+
+async def sends_a_thread_for_a_while(ref, message):
+    return await asyncio.to_thread(ref.ask, message, timeout=SHORT)
+
+
+async def is_ended_by_a_timer(ref, message):
+    waiting = asyncio.ensure_future(ref.request(message))
+    asyncio.get_running_loop().call_later(SHORT, waiting.cancel)
+    try:
+        return await waiting
+    except asyncio.CancelledError:
+        raise TimeoutError from None
+
+
+LIMITED = [
+    asks_until,
+    requests_until,
+    gets_until,
+    awaits_until,
+    awaits_in_a_scope,
+    awaits_in_a_scope_of_ours,
+    gathers_in_a_scope,
+    awaits_for_a_while,
+    gathers_for_a_while,
+    sends_a_thread_for_a_while,
+    is_ended_by_a_timer,
+]
+
+
+class GivesUp(Actor):
+    def on_receive(self, message):
+        if message == "echo":
+            return message
+        try:
+            return message[0](message[1], self.actor_ref)
+        except (Timeout, DeadlineExceeded):
+            return "given up"
+
+
+class GivesUpAsync(Actor):
+    async def on_receive(self, message):
+        if message == "echo":
+            return message
+        try:
+            return await message[0](message[1], self.actor_ref)
+        except TimeoutError:
+            return "given up"
+
+
+class Patient(Actor):
+    """Asks whom it is sent, and keeps what came of it."""
+
+    seconds = None
+
+    def __init__(self):
+        super().__init__()
+        self.outcome = None
+
+    def on_receive(self, ref):
+        if ref == "outcome":
+            return self.outcome
+        try:
+            self.outcome = ref.ask("echo", timeout=self.seconds)
+        except WouldDeadlock as error:
+            self.outcome = error
+        return None
+
+
+class PatientForAMinute(Patient):
+    seconds = 60
+
+
+class PatientAsync(Patient):
+    async def on_receive(self, ref):
+        if ref == "outcome":
+            return self.outcome
+        try:
+            (self.outcome,) = await asyncio.gather(ref.request("echo"))
+        except WouldDeadlock as error:
+            self.outcome = error
+        return None
+
+
+@pytest.mark.parametrize("kind", [Patient, PatientForAMinute, PatientAsync])
+@pytest.mark.parametrize("way", LIMITED, ids=named)
+def test_who_gives_up_before_the_others_answers_them_then(way, kind):
+    with ActorSystem() as system:
+        first = system.spawn(GivesUpAsync if asyncio.iscoroutinefunction(way) else GivesUp)
+        second = system.spawn(kind)
+        assert first.request((way, second)).get(timeout=SECONDS) == "given up"
+        # An async handler is cancelled when the request that it handles is given up.
+        outcome = second.request("outcome").get(timeout=SECONDS)
+        assert outcome == "echo" or (outcome is None and kind is PatientAsync)
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 5), (5, 5), (None, 5), (None, None)])
+def test_who_closes_a_circle_is_told_at_once_unless_another_gives_up_sooner(first, second):
+    class Asks(Actor):
+        def on_receive(self, message):
+            if message == "echo":
+                return message
+            (seconds, ref), *rest = message
+            return ref.ask(rest or "echo", timeout=seconds)
+
+    with ActorSystem() as system:
+        a, b = system.spawn(Asks, name="a"), system.spawn(Asks, name="b")
+        with pytest.raises(Timeout) as caught:
+            a.request([(first, b), (second, a)]).get(timeout=SECONDS)
+        assert isinstance(caught.value, WouldDeadlock)
+
+
+@pytest.mark.parametrize("way", [gathers, plainly], ids=named)
+def test_a_circle_within_one_deadline_is_one_since_all_would_give_up_at_once(way):
+    with ActorSystem() as system, run(deadline=60):
+        a, b = (system.spawn(Asking, way, system.spawn(SyncAsking)) for _ in range(2))
+        with pytest.raises(WouldDeadlock):
+            a.request(("", (b, a))).get(timeout=SECONDS)
 
 
 # -- ends ----------------------------------------------------------------------------------------
