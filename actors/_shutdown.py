@@ -91,7 +91,8 @@ class _Ending(Future[ShutdownReport]):
             return
         for root in (system._user, system._services):
             for cell in living(root):
-                yield from cell.within(waiting)
+                if cell.spec.shutdown is None:
+                    yield from cell.within(waiting)
 
 
 class Stoppable(Reports):

@@ -316,7 +316,10 @@ class CellState(Mailbox):
         return False
 
     def within(self, wanted: Any) -> Iterator[CellState]:
-        """Yield this cell and all below it, or `wanted` alone if it is one of them."""
+        """Yield those whose turns its end has to wait for, or `wanted` alone if it is below.
+
+        Children that are killed after some seconds hold it up no longer than that.
+        """
         above = wanted
         while above is not None and above is not self:
             above = getattr(above, "parent", None)
@@ -328,7 +331,7 @@ class CellState(Mailbox):
             cell = below.popleft()
             yield cell
             if cell.children is not None:
-                below.extend(cell.children.snapshot())
+                below.extend(c for c in cell.children.snapshot() if c.spec.shutdown is None)
 
     @property
     def in_turn(self) -> bool:

@@ -15,6 +15,7 @@ import pytest
 import actors
 from actors import (
     Actor,
+    ActorDeadError,
     ActorSystem,
     Bounded,
     ChildSpec,
@@ -597,6 +598,65 @@ def test_a_parent_that_stops_a_child_that_asks_it_closes_a_circle(kind, deep):
         error = error_of(ref.request(order))
         assert error is None or "/parent" in error.actors
         assert ref.request("still there").get(timeout=SECONDS) == "still there"
+
+
+@BOTH
+@pytest.mark.parametrize("seconds", ["brutal_kill", 0.05])
+@pytest.mark.parametrize("below", ["child", "grandchild"])
+def test_a_child_that_is_killed_in_the_end_closes_no_circle(kind, seconds, below):
+    asks = threading.Event()
+
+    class Below(Actor):
+        async def on_receive(self, waiter):
+            asks.set()
+            return await waiter.request("are you there?")
+
+    class Between(Actor):
+        def on_start(self):
+            self.child = self.spawn(ChildSpec(Below, shutdown=None))
+
+        def on_receive(self, waiter):
+            self.child.tell(waiter)
+
+    class Parent(Actor):
+        def on_start(self):
+            what = Below if below == "child" else Between
+            self.child = self.spawn(ChildSpec(what, shutdown=seconds))
+
+        def on_receive(self, waiter):
+            self.child.tell(waiter)
+
+    with ActorSystem() as system:
+        parent, waiter = system.spawn(Parent), system.spawn(kind)
+
+        def waits(_):
+            assert asks.wait(SECONDS)
+            return parent.stop()
+
+        async def waits_async(_):
+            await asyncio.to_thread(asks.wait, SECONDS)
+            return await parent.stop(block=False)
+
+        answer = waiter.request(waits if kind is Obeying else waits_async)
+        parent.tell(waiter)
+        assert answer.get(timeout=SECONDS) is True
+
+
+def test_the_shutdown_of_another_system_waits_for_nobody_who_is_killed_in_the_end():
+    class Closing(Actor):
+        def on_receive(self, other):
+            return other.shutdown().get()
+
+    with ActorSystem() as system, ActorSystem() as other:
+        ref = system.spawn(Closing)
+        there = other.spawn(ChildSpec(AsyncObeying, shutdown=0.1))
+
+        async def has_it_closed(_):
+            return await ref.request(other)
+
+        with pytest.raises(ActorDeadError):
+            there.request(has_it_closed).get(timeout=SECONDS)
+        assert other.shutdown().get(timeout=SECONDS).stopped == 1
 
 
 @BOTH
