@@ -171,8 +171,11 @@ def begin_wait(wait: Wait) -> Any:
             _search(me)
             break
         following = cell.waits_for
-        if following is None and cell.asides is not None:
-            cell.asides.hurry()
+        if following is None:
+            if cell.asides is not None:
+                cell.asides.hurry()
+            elif cell.suspended:
+                following = cell.start_wait()
         members += 1
     return me
 
@@ -261,6 +264,9 @@ def _waits_of(cell: Any) -> list[Wait]:
     if own is not None:
         return [own]
     asides = cell.asides
+    start = cell.start_wait() if cell.suspended and asides is None else None
+    if start is not None:
+        return [start]
     return [] if asides is None else asides.needed()
 
 

@@ -333,6 +333,11 @@ class CellState(Mailbox):
             if cell.children is not None:
                 below.extend(c for c in cell.children.snapshot() if c.spec.shutdown is None)
 
+    def start_wait(self) -> Children | None:
+        """Return what its start waits for, if that has to come after the start of others."""
+        siblings = self.parent.children
+        return siblings if siblings is not None and siblings.starts_later(self.key) else None
+
     @property
     def in_turn(self) -> bool:
         """Whether somebody is inside of its turn (for sure), or one may be due (if not)."""

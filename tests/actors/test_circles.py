@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from queue import SimpleQueue
 
 import pytest
 
@@ -317,6 +318,116 @@ def test_the_watchdog_tells_whom_a_task_of_a_handler_waits_for():
         held = system.spawn(Holds, name="held")
         assert system.spawn(Waits, name="waits").request(held).get(timeout=SECONDS) == "hold"
     assert reports[0].waits_for == "/held"
+
+
+# -- starts in order -----------------------------------------------------------------------------
+
+
+def asks_at_start(ref):
+    return ref.ask("hello")
+
+
+async def requests_at_start(ref):
+    return await ref.request("hello")
+
+
+async def gathers_at_start(ref):
+    return await asyncio.gather(ref.request("hello"))
+
+
+class Starting(Actor):
+    """Asks in its `on_start` who is sent through the box, and sends what came of it."""
+
+    def __init__(self, way, refs, outcomes):
+        super().__init__()
+        self.ask = lambda: way(refs.get(timeout=SECONDS))
+        self.outcomes = outcomes
+
+    def on_start(self):
+        try:
+            self.outcomes.put(self.ask())
+        except WouldDeadlock as error:
+            self.outcomes.put(error)
+
+
+class AsyncStarting(Starting):
+    async def on_start(self):
+        try:
+            self.outcomes.put(await self.ask())
+        except WouldDeadlock as error:
+            self.outcomes.put(error)
+
+
+class StartingBelow(Actor):
+    def __init__(self, spec):
+        super().__init__()
+        self.spec = spec
+
+    def on_start(self):
+        self.spawn_in_order(self.spec)
+
+
+@pytest.mark.parametrize("below", [False, True], ids=["itself", "below"])
+@pytest.mark.parametrize("way", [asks_at_start, requests_at_start, gathers_at_start], ids=named)
+def test_one_that_waits_in_on_start_for_who_starts_after_it_gets_the_error(way, below):
+    refs, outcomes = SimpleQueue(), SimpleQueue()
+    kind = Starting if way is asks_at_start else AsyncStarting
+    first = ChildSpec(kind, (way, refs, outcomes), name="first")
+    if below:
+        first = ChildSpec(StartingBelow, (first,), name="above")
+    with ActorSystem() as system:
+        _, _, last = system.spawn_in_order(
+            first, ChildSpec(Obeying, name="second"), ChildSpec(Obeying, name="last")
+        )
+        refs.put(last)
+        error = outcomes.get(timeout=SECONDS)
+        assert isinstance(error, WouldDeadlock)
+        path = "/above/first" if below else "/first"
+        assert error.actors[0] == error.actors[-1] == path
+        assert "/last" in error.actors
+        assert "who starts after it" in str(error)
+        # Having been told, it starts, and the others after it.
+        assert last.request("hello").get(timeout=SECONDS) == "hello"
+
+
+def test_one_whose_children_start_in_order_waits_in_vain_for_who_starts_after_it():
+    gate = threading.Event()
+
+    class Held(Actor):
+        def on_start(self):
+            gate.wait(SECONDS)
+
+    with ActorSystem() as system:
+        first, last = system.spawn_in_order(
+            ChildSpec(AboveHeld, (Held,), name="first"), ChildSpec(Obeying, name="last")
+        )
+        answer = first.request(last)
+        with pytest.raises(WouldDeadlock, match="/first waits for /last, which waits for /first"):
+            answer.get(timeout=SECONDS)
+        gate.set()
+        assert last.request("hello").get(timeout=SECONDS) == "hello"
+
+
+class AboveHeld(Actor):
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+
+    def on_start(self):
+        self.spawn_in_order(self.held)
+
+    def on_receive(self, ref):
+        return ref.ask("hello")
+
+
+def test_one_may_wait_in_on_start_for_who_started_before_it():
+    refs, outcomes = SimpleQueue(), SimpleQueue()
+    with ActorSystem() as system:
+        first, _ = system.spawn_in_order(
+            Obeying, ChildSpec(Starting, (asks_at_start, refs, outcomes))
+        )
+        refs.put(first)
+        assert outcomes.get(timeout=SECONDS) == "hello"
 
 
 # -- time limits ---------------------------------------------------------------------------------
