@@ -122,8 +122,9 @@ def _parts_of_wait(task: asyncio.Task[Any], waits_for: Any) -> list[Any]:
         return [names["fut"]] if names.get("waiter") is waits_for else []
     if frame.f_code is _WAIT:
         pending = [future for future in names["fs"] if not future.done()]
-        # With a timeout it does not fail, but looks again: whoever waits so goes on by himself.
-        sure = names["return_when"] != asyncio.FIRST_COMPLETED or len(names["fs"]) == 1
+        # With a timeout it does not fail, but looks again: whoever waits so goes on by himself. And
+        # the first that fails may be any, which ends this wait as the first that is done does.
+        sure = names["return_when"] == asyncio.ALL_COMPLETED or len(names["fs"]) == 1
         return pending if sure and names.get("timeout_handle") is None else []
     group: Any = names.get("self")
     if isinstance(group, asyncio.TaskGroup) and group._on_completed_fut is waits_for:  # type: ignore[attr-defined]

@@ -203,6 +203,17 @@ async def takes_the_first(actor, ask):
     )
 
 
+async def takes_the_first_failure(actor, ask):
+    async def fail():
+        await asyncio.sleep(0.1)
+        raise LookupError
+
+    actor.left = asyncio.create_task(ask())
+    failing = asyncio.create_task(fail())
+    await asyncio.wait({actor.left, failing}, return_when=asyncio.FIRST_EXCEPTION)
+    assert isinstance(failing.exception(), LookupError)
+
+
 async def looks_again(actor, ask):
     actor.left = asyncio.create_task(ask())
     await asyncio.wait({actor.left}, timeout=0.1)
@@ -224,6 +235,7 @@ async def sends_a_thread_and_leaves(actor, ask):
     [
         leaves_it_behind,
         takes_the_first,
+        takes_the_first_failure,
         looks_again,
         gives_up_without_ending_it,
         sends_a_thread_and_leaves,
