@@ -189,6 +189,8 @@ class CellState(Mailbox):
         "was_interrupted",
     )
 
+    ref_type: type[ActorRef[Any]] = ActorRef
+
     def __init__(self, system: Any, spec: ChildSpec, key: str | int, parent: Parent) -> None:
         cls = spec.cls
         dispatcher = system.dispatcher_for(spec)
@@ -204,7 +206,7 @@ class CellState(Mailbox):
         self.key = key
         self.parent = parent
         # Invariant: None once the actor is dead, or the two would wait for the garbage collector.
-        self.own_ref: ActorRef[Any] | None = ActorRef(self)
+        self.own_ref: ActorRef[Any] | None = self.ref_type(self)
         self.state = State.NEW
         self.instance: Any = None
         self.receive: Any = None
@@ -244,7 +246,7 @@ class CellState(Mailbox):
 
     @property
     def ref(self) -> ActorRef[Any]:
-        return self.own_ref or ActorRef(self)
+        return self.own_ref or self.ref_type(self)
 
     @property
     def name(self) -> str:

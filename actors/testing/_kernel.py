@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import itertools
 import math
+import sys
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
@@ -118,7 +119,7 @@ class SimulatedThread:
         while self.work is not None:
             work, self.work = self.work, None
             work(self)
-            if self.context:
+            if self.context or kernel.closed:
                 return  # what a handler left there must not be found by others
             kernel.spare.append(self)
             kernel.hub.switch()
@@ -175,6 +176,12 @@ class _Outside:
     def signal(self) -> Signal:
         return _Signal(self.kernel)
 
+    def waits_in_vain(self) -> bool:
+        """Tell whether nothing can happen in the simulation; a real thread may do something yet."""
+        kernel = self.kernel
+        kernel.advance()
+        return not kernel.ready
+
 
 class Kernel:
     """What runs a simulation.
@@ -205,8 +212,13 @@ class Kernel:
         self.spare: list[SimulatedThread] = []
         # Invariant: the threads that wait, and for what, in the order in which they began to.
         self.waiting: dict[SimulatedThread, _Signal] = {}
+        # The numbers of what is kept in sets: their order must not be that of addresses.
+        self.number = itertools.count(1).__next__
         self.steps = 0
         self.stepping = False
+        self.closed = False
+        # What async generators are given to that are left before their end.
+        self.asyncgen_hooks: tuple[Any, Any] = (None, None)
         self.after_step: list[Callable[[], object]] = []
         self.outside = _Outside(self)
         self.nobody = _Nobody()
@@ -296,7 +308,9 @@ class Kernel:
         checks = self.after_step
         before = local.worker
         outer_loop = asyncio._get_running_loop()
+        outer_hooks = sys.get_asyncgen_hooks()
         asyncio._set_running_loop(None)
+        sys.set_asyncgen_hooks(*self.asyncgen_hooks)
         local.worker = self.nobody
         self.stepping = True
         try:
@@ -320,14 +334,20 @@ class Kernel:
             self.stepping = False
             local.worker = before
             asyncio._set_running_loop(outer_loop)
+            sys.set_asyncgen_hooks(*outer_hooks)
+
+    def upcoming(self) -> bool:
+        """Tell whether anything is going to come due."""
+        heap = self.heap
+        while heap and heap[0][2].gone():
+            heapq.heappop(heap)
+        return bool(heap)
 
     def advance(self, until: float = math.inf) -> bool:
         """Have time go on to whatever is due next; tell whether anything is, by `until`."""
         heap = self.heap
-        while heap and heap[0][2].gone():
-            heapq.heappop(heap)
         clock = self.clock
-        if not heap or heap[0][0] > until:
+        if not self.upcoming() or heap[0][0] > until:
             if until < math.inf:
                 clock.now = max(clock.now, until)
             return False
@@ -345,6 +365,9 @@ class Kernel:
 
     def close(self) -> None:
         """End what still waits; `finally` blocks run."""
+        # Or a thread whose handler has ended would stay to take the next turn, and with it all that
+        # its stack holds, which the garbage collector does not see.
+        self.closed = True
         before, local.worker = local.worker, self.nobody
         try:
             for thread in [*self.waiting, *self.spare]:

@@ -35,6 +35,32 @@ class _Timer(asyncio.TimerHandle):
         self._loop.enqueue(self)
 
 
+class _Task(asyncio.Task[Any]):
+    """A task that has the same place in a set in every process."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, *args: Any, number: int, **options: Any) -> None:
+        self._number = number  # first, since the task is put into a set
+        super().__init__(*args, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Future(asyncio.Future[Any]):
+    """A future, likewise."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, *, number: int, loop: SimulatedLoop) -> None:
+        self._number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """The event loop of a simulation: callbacks in the order they were asked for, on virtual time.
 
@@ -45,8 +71,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         super().__init__()
+        self.set_task_factory(self._make_task)
         # Invariant: `_next` stands in the kernel's `ready` once, as long as this is not empty.
         self._fifo: deque[asyncio.Handle] = deque()
+
+    def _make_task(self, _: Any, coro: Any, **options: Any) -> _Task:
+        return _Task(coro, loop=self, number=self._kernel.number(), **options)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return _Future(number=self._kernel.number(), loop=self)
 
     def time(self) -> float:
         return self._kernel.clock.now
@@ -92,6 +125,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if not fifo:
             self._kernel.ready.append((self._next, None))
         fifo.append(handle)
+
+    @property
+    def asyncgen_hooks(self) -> tuple[Any, Any]:
+        """What async generators are to be watched with while this loop runs."""
+        return self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook  # type: ignore[attr-defined]
 
     def go_on(self) -> None:
         """Have what waits here called, although the kernel has forgotten about it."""

@@ -85,6 +85,9 @@ class _Queue:
 class _ProbeActor(Actor):
     """Puts everything it receives into the probe's queue."""
 
+    is_probe = True
+    """For simulations: whoever asks it waits for the test."""
+
     def __init__(self, queue: _Queue) -> None:
         super().__init__()
         self._queue = queue

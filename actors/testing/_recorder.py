@@ -57,6 +57,15 @@ class Recorder:
         """Whether somebody has asked something and has no answer."""
         return bool(self._asked)
 
+    def dismiss(self) -> None:
+        """Take it that the test has heard of everything that has no answer."""
+        self._asked.clear()
+
+    def target_of(self, source: str) -> str | None:
+        """Return whom an actor asked last that has not answered, or None."""
+        asked = [target for future, (_, asker, target) in self._asked.items() if asker == source]
+        return asked[-1] if asked else None
+
     def close(self) -> None:
         """Write nothing more down; nobody will answer any more."""
         self._add = _drop

@@ -18,9 +18,15 @@ from actors._executing import local
 from actors._future import Future
 from actors._ids import RANDOM
 from actors._options import function, patience
+from actors._tree import living
 from actors.services._append_file import using
 from actors.services._errand import at_once
-from actors.testing._errors import EndlessSimulation, SimulationDeadlock, SimulationError
+from actors.testing._errors import (
+    EndlessSimulation,
+    RealWorld,
+    SimulationDeadlock,
+    SimulationError,
+)
 from actors.testing._faults import Faults
 from actors.testing._history import History
 from actors.testing._invariants import Invariants
@@ -41,8 +47,11 @@ T = TypeVar("T")
 STEPS = 2_000_000
 """Steps after which a simulation counts as one that does not end."""
 
-PATIENCE = 60.0
-"""Virtual seconds in which, at the end of a simulation, what was asked has to be answered."""
+PATIENCE = 86_400.0
+"""Virtual seconds in which, at the end of a simulation, what was asked has to be answered,"""
+
+MOST_WAITED = 100_000
+"""and steps."""
 
 
 class Simulation:
@@ -99,8 +108,9 @@ class Simulation:
         self.faults = Faults(self, self._kernel)
         self._recorder = Recorder(self._kernel, self.history, self.faults, self._kept)
         self._loop = SimulatedLoop(self._kernel)
+        self._kernel.asyncgen_hooks = self._loop.asyncgen_hooks
         self._threads = itertools.count(1)
-        self._world = closed_world(lambda: self._kernel.stepping)
+        self._world = closed_world(lambda: self._kernel.stepping, self._refused)
         options = {"name": "simulation", **system}
         self.system = SimulatedSystem(self._kernel, self._loop, self._recorder, **options)
         self._invariants = Invariants(
@@ -108,6 +118,7 @@ class Simulation:
         )
         self._before: tuple[Any, ...] | None = None
         self._closed = False
+        self._told = False  # whether the test has heard of a deadlock
 
     # -- the scope -------------------------------------------------------------------------------
 
@@ -149,9 +160,13 @@ class Simulation:
         """End in order: what is left to do is done, everything stops, and the balance is drawn."""
         kernel, recorder = self._kernel, self._recorder
         kernel.run(self._bounded(lambda: False), kernel.clock.now)
+        if not (kernel.upcoming() or self._told) and self._stuck():
+            raise self._deadlock("the simulation is over, and somebody waits for ever")
         if recorder.waited_for and self._invariants.checks("forgotten"):
             until = kernel.clock.now + PATIENCE
-            if not kernel.run(self._bounded(lambda: not recorder.waited_for), until):
+            last = kernel.steps + MOST_WAITED
+            kernel.run(lambda: not recorder.waited_for or kernel.steps > last, until)
+            if recorder.waited_for:
                 raise self._deadlock("the simulation is over, and somebody has no answer yet")
         self._invariants.check_at_rest()
         ending = self.system.shutdown()
@@ -238,7 +253,7 @@ class Simulation:
     def _run_on(self, seconds: float) -> None:
         until = self.clock.now + seconds
         self._kernel.run(self._bounded(lambda: False), until)
-        if seconds == math.inf and self._stuck():
+        if seconds == math.inf and self._stuck() and not self._waits_for_the_test():
             raise self._deadlock("nothing can happen any more")
 
     def _bounded(self, done: Callable[[], bool]) -> Callable[[], bool]:
@@ -316,12 +331,14 @@ class Simulation:
             names: "lost" (each message is handled once, or becomes a dead letter), "forgotten"
                 (each request is answered), "undead" (only living actors handle messages),
                 "orphan" (no actor outlives its parent or its system), "overdrawn" (budgets keep
-                to their caps, and book each charge), "unreturned" (no lease outlives its holder).
+                to their caps, and book each charge), "unreturned" (no lease outlives its holder);
+                and "files" (actors open no files).
 
         Raises:
             InvalidOption: there is no such invariant.
         """
-        self._invariants.allow(*names)
+        self._invariants.allow(*(name for name in names if name != "files"))
+        self._world.files |= "files" in names
 
     def preempted(self, *methods: tuple[type, str]) -> AbstractContextManager[None]:
         """Let simulated threads be left before each statement of some methods, inside of the scope.
@@ -348,6 +365,17 @@ class Simulation:
         """
         self._recorder.fault(target, number, what)
 
+    def _refused(self, error: RealWorld) -> None:
+        """Have the test hear of it when the step is over, whoever has caught it by then."""
+        if self._closed:
+            return
+
+        def tell() -> None:
+            self._kernel.after_step.remove(tell)
+            raise error
+
+        self._kernel.after_step.insert(0, tell)
+
     def _kept(self, cell: Any, message: Any, before: Any) -> None:
         self._invariants.kept(cell, message, before)
 
@@ -358,18 +386,27 @@ class Simulation:
         lines = []
         for thread in self._kernel.waiting:
             cell = thread.cell
+            if cell is not None and cell.closed:
+                continue  # it was killed, and its handler is waited for by nobody
             who = cell.path if cell is not None else thread.name
-            lines.append(f"{who} waits for {self._awaited(cell)}")
+            lines.append(f"{who} waits for {self._awaited(who)}")
         for driver in self.system.drivers():
             cell = driver.cell
             if cell is not None and cell.frame is driver.task and cell.in_turn:
-                lines.append(f"{cell.path} waits for {self._awaited(cell)}")
+                lines.append(f"{cell.path} waits for {self._awaited(cell.path)}")
         return sorted(lines)
 
-    def _awaited(self, cell: Any) -> str:
-        wait = None if cell is None else cell.waits_for
-        target = None if wait is None else wait.waits_for_cell()
-        return "something that nobody will do" if target is None else target.path
+    def _waits_for_the_test(self) -> bool:
+        """Tell whether a probe was asked something, which the test will answer."""
+        probes = {
+            cell.path
+            for cell in living(self.system._user)
+            if getattr(cell.spec.cls, "is_probe", False)
+        }
+        return any(target in probes for _, _, target in self._recorder.open_requests())
+
+    def _awaited(self, who: str) -> str:
+        return self._recorder.target_of(who) or "something that no actor will do"
 
     def _deadlock(self, what: str) -> SimulationError:
         lines = self._stuck()
@@ -378,6 +415,8 @@ class Simulation:
             for number, source, target in self._recorder.open_requests()
         ]
         text = "".join(f"\n  {line}" for line in lines)
+        self._told = True
+        self._recorder.dismiss()
         return SimulationDeadlock(
             f"{what}, at {self.clock.now:g} s of virtual time (seed {self.seed}):{text}"
         )

@@ -17,6 +17,7 @@ from actors._future import Future
 from actors._lifecycle import State
 from actors._mailbox import Dispatcher
 from actors._messages import ActorFailed, ActorRestarted, DeadLetter, ShutdownReport
+from actors._ref import ActorRef
 from actors._shutdown import forget
 from actors._system import ActorSystem
 from actors._timers import Timers
@@ -74,10 +75,28 @@ class Observer(Protocol):
         """Something happened to an actor."""
 
 
+class _SimulatedRef(ActorRef[Any]):
+    """A reference that has the same place in a set in every process."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, cell: Any) -> None:
+        super().__init__(cell)
+        self._number: int = cell.system.kernel.number()
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimulatedCell(Cell):
     """A cell whose messages are seen."""
 
     __slots__ = ("_path", "_receive", "on_way")
+
+    ref_type = _SimulatedRef
 
     def __init__(self, *args: Any) -> None:
         self._receive: Any = None

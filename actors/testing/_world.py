@@ -2,18 +2,26 @@
 
 Some of that Python announces to audit hooks (sockets, subprocesses, files), which may refuse it.
 The rest (`time.sleep`, threads) is replaced while simulations run; code that has taken a reference
-to one of these functions before passes by.
+to one of these functions before passes by. Conditions, and what is made of them (events, queues,
+semaphores, barriers, `concurrent.futures`), are waited for on virtual time. `time.time` and
+`time.monotonic` tell the virtual time to code in a simulation; `perf_counter` and `datetime` tell
+that of the machine.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import queue
 import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
+from actors._clock import ambient
+from actors._executing import local
 from actors.testing._errors import RealWorld
 
 __all__ = ["closed_world"]
@@ -29,6 +37,20 @@ _REFUSED = {
     "os.fork": "fork the process",
     "os.posix_spawn": "start a process",
     "open": "open a file",
+    "os.listdir": "list a folder",
+    "os.mkdir": "make a folder",
+    "os.remove": "remove a file",
+    "os.rename": "rename a file",
+    "os.rmdir": "remove a folder",
+    "os.scandir": "list a folder",
+    "os.truncate": "cut a file",
+    "sqlite3.connect": "open a database",
+}
+
+_OF_FILES = {name for name in _REFUSED if name == "open" or name.startswith("os.")} - {
+    "os.fork",
+    "os.posix_spawn",
+    "os.system",
 }
 
 _OWN = (
@@ -37,51 +59,64 @@ _OWN = (
     "greenlet",
     "importlib",
     "linecache",
+    "logging",
     "loguru",
     "patterns",
     "traceback",
+    "warnings",
+    "zoneinfo",
 )
 """Packages that may open files in a simulation: imports, by Python's own loader or by pytest's, and
-the log on a disk, which a test gives a path of its own."""
+logs on a disk, which a test gives paths of their own."""
 
 _hooked = False
 _real_sleep = time.sleep
 _real_start = threading.Thread.start
+_real_wait: Any = threading.Condition.wait
+_real_as_completed: Any = asyncio.as_completed
+_real_time = time.time
+_real_monotonic = time.monotonic
 
 
 class _Doors:
     """The simulations that run, by their threads."""
 
     def __init__(self) -> None:
-        # Invariant: the threads in which a simulation takes a step at the moment.
-        self.stepping: dict[int, Callable[[], bool]] = {}
+        # Invariant: the scopes that are open, by the thread they were entered in.
+        self.scopes: dict[int, closed_world] = {}
 
-    def shut(self) -> bool:
-        """Tell whether the current thread is in a simulation."""
-        stepping = self.stepping.get(threading.get_ident())
-        return stepping is not None and stepping()
+    def shut(self) -> closed_world | None:
+        """Return the scope whose simulation takes a step on the current thread, if one does."""
+        scope = self.scopes.get(threading.get_ident())
+        return scope if scope is not None and scope.stepping() else None
 
 
 _doors = _Doors()
 
 
-def _refusal(what: str) -> RealWorld:
-    return RealWorld(
+def _refuse(scope: closed_world, what: str) -> None:
+    error = RealWorld(
         f"code in a simulation wanted to {what}, which takes real time and comes out differently "
         "each time; use what the runtime has (timers, `asyncio.sleep`, `asyncio.to_thread`), or "
         "give the actor a double"
     )
+    # Whoever is asked may have a way to deal with errors; the test is to hear of it all the same.
+    scope.refused(error)
+    raise error
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     what = _REFUSED.get(event)
-    if what is None or not _doors.stepping or not _doors.shut():
+    if what is None or not _doors.scopes:
         return
-    if event == "open":
-        if isinstance(args[0], int) or _is_own():
+    scope = _doors.shut()
+    if scope is None:
+        return
+    if event in _OF_FILES:
+        if scope.files or isinstance(args[0], int) or _is_own():
             return
-        what = f"open the file {args[0]!r}"
-    raise _refusal(what)
+        what = f"{what} ({args[0]!r}; `sim.allow('files')` permits it)"
+    _refuse(scope, what)
 
 
 def _is_own() -> bool:
@@ -98,15 +133,76 @@ def _is_own() -> bool:
 
 
 def _sleep(seconds: float) -> None:
-    if _doors.shut():
-        raise _refusal("sleep")
+    scope = _doors.shut()
+    if scope is not None:
+        _refuse(scope, "sleep")
     _real_sleep(seconds)
 
 
 def _start(thread: threading.Thread) -> None:
-    if _doors.shut():
-        raise _refusal(f"start the thread {thread.name!r}")
+    scope = _doors.shut()
+    if scope is not None:
+        _refuse(scope, f"start the thread {thread.name!r}")
     _real_start(thread)
+
+
+def _wait(condition: Any, timeout: float | None = None) -> bool:
+    """Wait for a condition as `threading` does, but in a simulation on virtual time."""
+    worker: Any = local.worker
+    if threading.get_ident() not in _doors.scopes or worker is None:
+        return bool(_real_wait(condition, timeout))
+    if timeout is None and getattr(worker, "waits_in_vain", bool)():
+        # A real thread of the test may do something yet.
+        return bool(_real_wait(condition, timeout))
+    if not condition._is_owned():
+        raise RuntimeError("cannot wait on un-acquired lock")
+    given = False
+    waiter = worker.signal()
+    condition._waiters.append(waiter)
+    saved = condition._release_save()
+    try:
+        given = bool(waiter.acquire(timeout=-1 if timeout is None else max(0.0, timeout)))
+        return given
+    finally:
+        condition._acquire_restore(saved)
+        if not given:
+            with contextlib.suppress(ValueError):
+                condition._waiters.remove(waiter)
+
+
+def _time() -> float:
+    return _real_time() if _doors.shut() is None else ambient.clock.time()
+
+
+def _monotonic() -> float:
+    return _real_monotonic() if _doors.shut() is None else ambient.clock.monotonic()
+
+
+def _waited() -> float:
+    """Measure how long is waited, which the test around a simulation does on virtual time, too."""
+    return ambient.clock.monotonic()
+
+
+def _as_completed(fs: Any, **options: Any) -> Any:
+    """Do what asyncio does; of bare coroutines it makes tasks in the order of a set of them."""
+    if _doors.shut() is not None:
+        fs = [asyncio.ensure_future(one) for one in fs]
+    return _real_as_completed(fs, **options)
+
+
+_REPLACED: tuple[tuple[Any, str, Any, Any], ...] = (
+    (time, "sleep", _real_sleep, _sleep),
+    (time, "time", _real_time, _time),
+    (time, "time_ns", time.time_ns, lambda: int(_time() * 1e9)),
+    (time, "monotonic", _real_monotonic, _monotonic),
+    (time, "monotonic_ns", time.monotonic_ns, lambda: int(_monotonic() * 1e9)),
+    (threading.Thread, "start", _real_start, _start),
+    (threading.Condition, "wait", _real_wait, _wait),
+    (threading, "_time", vars(threading)["_time"], _waited),
+    (asyncio, "as_completed", _real_as_completed, _as_completed),
+    (queue, "time", vars(queue)["time"], _waited),
+)
+"""What is replaced while simulations run: owner, name, the real thing, and ours."""
 
 
 class closed_world:  # noqa: N801 - a scope
@@ -114,30 +210,33 @@ class closed_world:  # noqa: N801 - a scope
 
     Args:
         stepping: tells whether the simulation takes a step, which the test around it does not.
+        refused: told of what was refused.
     """
 
-    def __init__(self, stepping: Callable[[], bool]) -> None:
-        self._stepping = stepping
-        self._outer: Callable[[], bool] | None = None
+    def __init__(self, stepping: Callable[[], bool], refused: Callable[[RealWorld], None]) -> None:
+        self.stepping = stepping
+        self.refused = refused
+        self.files = False  # whether files may be opened
+        self._outer: closed_world | None = None
 
     def __enter__(self) -> None:
         global _hooked  # noqa: PLW0603 - audit hooks cannot be removed
         if not _hooked:
             _hooked = True
             sys.addaudithook(_hook)
-        if not _doors.stepping:
-            time.sleep = cast("Any", _sleep)
-            threading.Thread.start = cast("Any", _start)  # type: ignore[method-assign]
+        if not _doors.scopes:
+            for owner, name, _, ours in _REPLACED:
+                setattr(owner, name, ours)
         me = threading.get_ident()
-        self._outer = _doors.stepping.get(me)
-        _doors.stepping[me] = self._stepping
+        self._outer = _doors.scopes.get(me)
+        _doors.scopes[me] = self
 
     def __exit__(self, *_: object) -> None:
         me = threading.get_ident()
         if self._outer is not None:
-            _doors.stepping[me] = self._outer
+            _doors.scopes[me] = self._outer
             return
-        del _doors.stepping[me]
-        if not _doors.stepping:
-            time.sleep = _real_sleep
-            threading.Thread.start = _real_start  # type: ignore[method-assign]
+        del _doors.scopes[me]
+        if not _doors.scopes:
+            for owner, name, real, _ in _REPLACED:
+                setattr(owner, name, real)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import socket
@@ -10,7 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
+from datetime import UTC, datetime
 from pathlib import Path
+from queue import Empty, Queue
 
 import msgspec
 import pykka
@@ -24,6 +28,7 @@ from actors.testing import (
     Simulation,
     SimulationDeadlock,
     SimulationError,
+    TestProbe,
 )
 
 
@@ -463,7 +468,7 @@ def test_a_simulation_that_does_not_end_says_so():
         def on_receive(self, message):
             self.actor_ref.tell(message)
 
-    with pytest.raises(SimulationError, match="does not end"), Simulation() as sim:
+    with pytest.raises(SimulationError, match="does not end"), Simulation(steps=1000) as sim:
         sim.system.spawn(Endless).tell("go")
         sim.run()
 
@@ -539,20 +544,22 @@ def test_the_test_itself_may_do_what_it_likes(tmp_path):
 
 def test_other_threads_may_do_what_they_like():
     slept = []
-    go, done = threading.Event(), threading.Event()
+    go, done = threading.Lock(), threading.Lock()
+    go.acquire()
+    done.acquire()
 
     def other():
-        go.wait(10)
+        go.acquire(timeout=10)
         time.sleep(0.001)
         slept.append(True)
-        done.set()
+        done.release()
 
     thread = threading.Thread(target=other)
     thread.start()
 
     def handler():
-        go.set()
-        done.wait(10)
+        go.release()
+        done.acquire(timeout=10)  # a lock itself is not seen through
 
     with Simulation() as sim:
         sim.system.spawn(Call).ask(handler)
@@ -746,3 +753,198 @@ def test_what_cannot_be_preempted_says_why():
                 sim.preempted(method),
             ):
                 pass
+
+
+# -- what code of all kinds may do -------------------------------------------------------------------
+
+
+def test_events_queues_and_futures_of_threads_take_virtual_time():
+    with Simulation() as sim:
+        queue, event = Queue(), threading.Event()
+        taker, giver = sim.system.spawn(Call), sim.system.spawn(Call)
+        taken = taker.request(lambda: queue.get(timeout=7200))
+        sim.run(seconds=3600)
+        giver.tell(lambda: queue.put("late"))
+        assert taken.get() == "late"
+        with pytest.raises(Empty):
+            taker.ask(lambda: queue.get(timeout=3600))
+        giver.tell(event.set)
+        assert event.wait(1)  # by the test, which lets the simulation go on
+        assert not threading.Event().wait(3600)
+        assert sim.clock.monotonic() == 3 * 3600
+
+        async def threadsafe():
+            loop = asyncio.get_running_loop()
+            return await asyncio.to_thread(
+                lambda: asyncio.run_coroutine_threadsafe(asyncio.sleep(5, "slept"), loop).result()
+            )
+
+        assert sim.system.spawn(AsyncCall).ask(threadsafe) == "slept"
+
+
+def test_a_test_may_wait_for_a_thread_of_its_own():
+    event = threading.Event()
+    with Simulation() as sim:
+        thread = threading.Thread(target=event.set)
+        sim.system.spawn(Echo)
+        thread.start()
+        assert event.wait()
+        thread.join()
+
+
+def test_an_async_generator_that_is_left_is_closed_on_the_loop():
+    ended = []
+
+    async def numbers():
+        try:
+            for n in range(10):
+                await asyncio.sleep(1)
+                yield n
+        finally:
+            await asyncio.sleep(1)
+            ended.append("closed")
+
+    async def leaves():
+        async for n in numbers():
+            if n == 2:
+                break
+        await asyncio.sleep(10)
+        return list(ended)
+
+    with Simulation() as sim:
+        assert sim.system.spawn(AsyncCall).ask(leaves) == ["closed"]
+
+
+@pytest.mark.parametrize("what", [sleeps, opens_a_file, opens_a_socket])
+def test_who_catches_a_refusal_does_not_hide_it_from_the_test(what):
+    def swallows():
+        try:
+            what()
+        except Exception:
+            return "nothing happened"
+
+    with Simulation() as sim:
+        call = sim.system.spawn(Call)
+        with pytest.raises(RealWorld):
+            call.ask(swallows)
+        assert call.ask(lambda: "goes on") == "goes on"
+        call.tell(what)
+        with pytest.raises(RealWorld):
+            sim.run()
+
+
+def test_files_may_be_opened_where_that_is_allowed(tmp_path):
+    (tmp_path / "prompt.txt").write_text("write well")
+    with Simulation() as sim:
+        sim.allow("files")
+        assert sim.system.spawn(Call).ask((tmp_path / "prompt.txt").read_text) == "write well"
+
+
+def test_what_takes_hours_may_be_left_alone_at_the_end():
+    with Simulation() as sim:
+        reply = sim.system.spawn(Slow).request(7200)
+    assert reply.get() == 7200
+
+
+def test_whoever_asks_a_probe_waits_for_the_test():
+    with Simulation() as sim:
+        probe = TestProbe(sim.system)
+        reply = sim.system.spawn(Asker, probe.ref).request("question")
+        sim.run()
+        probe.expect("question")
+        probe.reply("answer")
+        assert reply.get() == "answer"
+
+
+def test_a_handler_that_hangs_for_ever_is_no_lost_message():
+    def hang():
+        actors.Future().get()
+
+    with Simulation() as sim:
+        call = sim.system.spawn(Call)
+        call.tell(hang)
+        sim.run(seconds=1)
+        call.kill()
+        sim.run(seconds=5)
+        assert call.ask(lambda: "restarted") == "restarted"
+        assert sim.system.shutdown().get().abandoned == ("/call-1",)
+
+
+def test_simulations_that_failed_are_not_kept():
+    async def hang():
+        await asyncio.Event().wait()
+
+    def fails(seed):
+        with pytest.raises(SimulationDeadlock), Simulation(seed) as sim:
+            never = sim.system.spawn(AsyncCall)
+            sim.thread(lambda: never.ask(hang))
+            sim.system.spawn(Asker, never).ask(hang)
+        return weakref.ref(sim)
+
+    left = [fails(seed) for seed in range(5)]
+    gc.collect()
+    assert [ref() for ref in left] == [None] * 5
+
+
+def test_code_in_a_simulation_is_told_the_virtual_time_and_nobody_else():
+    with Simulation() as sim:
+        call = sim.system.spawn(Call)
+        sim.run(seconds=1000)
+        assert call.ask(time.monotonic) == 1000
+        assert call.ask(time.time) == call.ask(sim.clock.time)
+        assert call.ask(time.time_ns) == int(sim.clock.time() * 1e9)
+        assert abs(time.time() - datetime.now(UTC).timestamp()) < 60
+    assert time.monotonic is actors.SystemClock.monotonic
+
+
+def hears_of_sets(seed):
+    """Everything that people keep in sets, and go through."""
+
+    async def tasks(log):
+        async def work(n):
+            try:
+                await asyncio.sleep(50)
+            finally:
+                log.tell(n)
+
+        waiting = {asyncio.create_task(work(n)) for n in range(12)}
+        await asyncio.sleep(1)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                for n in range(12):
+                    group.create_task(work(n))
+                group.create_task(asyncio.wait_for(asyncio.sleep(5), 1))
+        for done in asyncio.as_completed([log.request(n) for n in range(12)]):
+            await done
+
+    with Simulation(seed) as sim:
+        log = sim.system.spawn(Log, name="log")
+        for ref in {sim.system.spawn(Echo) for _ in range(12)}:
+            ref.tell("hello")
+        sim.run(tasks(log))
+    return bytes(sim.history)
+
+
+def test_sets_of_references_and_tasks_have_an_order_of_their_own():
+    first = hears_of_sets(1)
+    kept = [object() for _ in range(1001)]
+    assert [hears_of_sets(1) for _ in range(3)] == [first] * 3
+    assert kept
+
+
+def test_who_waits_for_ever_is_told_at_the_end():
+    async def hang():
+        await asyncio.Event().wait()
+
+    with pytest.raises(SimulationDeadlock, match="/never waits for something"), Simulation() as sim:
+        sim.system.spawn(AsyncCall, name="never").tell(hang)
+
+
+def test_a_deadlock_that_was_told_is_not_told_again():
+    with Simulation() as sim:
+        never = sim.system.spawn(Call)
+        with pytest.raises(SimulationDeadlock):
+            never.ask(actors.Future().get)
