@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from types import TracebackType
+from types import CodeType, FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 import pykka
@@ -117,6 +117,10 @@ class Actor(pykka.Actor):
     _brief: ClassVar[bool] = False
     """Whether hooks neither wait nor take long, so that whoever sends may run them at once. For
     the runtime's own actors: a loop that awaits them is then not held up by a change of thread."""
+
+    _may_reply_later: ClassVar[bool] = False
+    """Whether it may answer before its handler ends, so that no asker runs its turn: the answer
+    would wait for the end. Set by `as_spec` where the class says so, else when it first does."""
 
     _start_in_default_system: ClassVar[Callable[..., Any] | None] = None
     """Set by `_system`, which this layer cannot import."""
@@ -356,6 +360,7 @@ def as_spec(
     if "_is_async" not in spec.cls.__dict__:
         _check_attributes(spec.cls)
         _check_hooks(spec.cls)
+        spec.cls._may_reply_later = _mentions_reply_later(spec.cls)
         spec.cls._is_async = _has_async_hooks(spec.cls)
     _check_mailbox(spec.mailbox)
     return spec
@@ -415,3 +420,23 @@ def _has_async_hooks(cls: type[Any]) -> bool:
             if (name in _HOOKS or not name.startswith("_")) and inspect.iscoroutinefunction(value):
                 return True
     return False
+
+
+def _mentions_reply_later(cls: type[Any]) -> bool:
+    for base in cls.__mro__:
+        if base in Actor.__mro__:
+            continue
+        for value in vars(base).values():
+            function = value.fget if isinstance(value, property) else value
+            while isinstance(function, (FunctionType, staticmethod, classmethod)):
+                code = getattr(function, "__code__", None)
+                if code is not None and _mentions(code, "reply_later"):
+                    return True
+                function = getattr(function, "__wrapped__", None)
+    return bool(cls._may_reply_later)
+
+
+def _mentions(code: CodeType, name: str) -> bool:
+    return name in code.co_names or any(
+        _mentions(part, name) for part in code.co_consts if isinstance(part, CodeType)
+    )

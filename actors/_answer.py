@@ -32,7 +32,7 @@ from actors._errors import (
 from actors._executing import CELL, local
 from actors._options import LONGEST, NUMBERS, function, patience
 from actors._threads import acquire
-from actors._waiting import begin_wait, signal
+from actors._waiting import Limited, Wait, begin_wait, signal
 
 __all__ = ["Answer", "Requestee", "annotate", "renew_answer_lock"]
 
@@ -305,7 +305,7 @@ class Answer(pykka.Future[T], Generic[T]):
             if timeout is None or left <= timeout:
                 wait, expires = left, True
         worker = local.worker
-        me = self._begin_wait()
+        me = self._begin_wait(None if expires else timeout)
         try:
             if worker is not None:
                 try:
@@ -328,13 +328,20 @@ class Answer(pykka.Future[T], Generic[T]):
         elif self._state == _PENDING:
             raise Timeout(timeout or 0.0)
 
-    def _begin_wait(self) -> Any:
+    def _begin_wait(self, seconds: float | None = None) -> Any:
         """Note that an actor waits for this; in a circle the answer is that it would deadlock."""
+        wait: Wait = self
+        if seconds is not None and self._requestee is not None:
+            wait = Limited(self, self._requestee.now() + seconds)
         try:
-            return begin_wait(self)
+            return begin_wait(wait)
         except WouldDeadlock as error:
             self._fail(error)
             return None
+
+    @property
+    def until(self) -> float | None:
+        return self._when
 
     def waits_for_cell(self) -> Any:
         if self._state or self._requestee is None:

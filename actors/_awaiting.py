@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.tasks
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import Context
 from types import FrameType
 from typing import Any
 
-__all__ = ["frame_of", "inner_step", "needed_by"]
+__all__ = ["frame_of", "given_up_at", "inner_step", "needed_by"]
 
 MOST = 100_000
 """Tasks that are looked at; others go on meanwhile, so it has to end."""
@@ -65,6 +65,34 @@ def needed_by(task: asyncio.Task[Any]) -> Iterator[asyncio.Task[Any] | Context]:
             todo.extend(_parts(future))
 
 
+def given_up_at(task: asyncio.Task[Any], loop: Any) -> float | None:
+    """Return when a timer ends what the task waits for, on the loop's clock; None if none does.
+
+    Known are timers that belong to the task, or to one that it needs: `asyncio.timeout`,
+    `wait_for`, cancel scopes of anyio, `loop.call_later(…, task.cancel)`. A loop that does not show
+    its timers (uvloop) has none.
+    """
+    tasks = [task, *(part for part in needed_by(task) if isinstance(part, asyncio.Task))]
+    parts = {id(one) for one in tasks}
+    parts.update(id(getattr(one, "_fut_waiter", None)) for one in tasks)
+    timers = list(getattr(loop, "_scheduled", ()))  # which other threads add to
+    ending = (t for t in timers if any(id(one) in parts for one in _ended_by(t)))
+    return min((timer.when() for timer in ending), default=None)
+
+
+def _ended_by(timer: Any) -> Iterable[Any]:
+    """Return what a timer of a loop is there to end, if that is known."""
+    callback, args = timer._callback, timer._args
+    if callback is _RELEASE:
+        return args or ()
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Timeout):
+        return (owner._task,)  # type: ignore[attr-defined]
+    if type(owner).__module__.startswith("anyio."):  # a CancelScope
+        return tuple(getattr(owner, "_tasks", ()))
+    return (owner,) if isinstance(owner, asyncio.Task) else ()
+
+
 def _parts(future: Any) -> list[Any]:
     """Return what a future is made up of, if it tells by itself."""
     if isinstance(future, asyncio.Task):
@@ -74,6 +102,7 @@ def _parts(future: Any) -> list[Any]:
 
 _WAIT: Any = asyncio.tasks._wait.__code__  # type: ignore[attr-defined]  # what asyncio.wait ends in
 _WAIT_FOR = asyncio.wait_for.__code__
+_RELEASE: Any = asyncio.tasks._release_waiter  # type: ignore[attr-defined]  # how it gives up
 _TO_THREAD = asyncio.to_thread.__code__
 
 
@@ -93,8 +122,9 @@ def _parts_of_wait(task: asyncio.Task[Any], waits_for: Any) -> list[Any]:
         return [names["fut"]] if names.get("waiter") is waits_for else []
     if frame.f_code is _WAIT:
         pending = [future for future in names["fs"] if not future.done()]
-        # With a timeout it does not fail, but looks again: whoever waits so goes on by himself.
-        sure = names["return_when"] != asyncio.FIRST_COMPLETED or len(names["fs"]) == 1
+        # With a timeout it does not fail, but looks again: whoever waits so goes on by himself. And
+        # the first that fails may be any, which ends this wait as the first that is done does.
+        sure = names["return_when"] == asyncio.ALL_COMPLETED or len(names["fs"]) == 1
         return pending if sure and names.get("timeout_handle") is None else []
     group: Any = names.get("self")
     if isinstance(group, asyncio.TaskGroup) and group._on_completed_fut is waits_for:  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from actors._errors import RestartLimitExceeded
@@ -26,6 +26,34 @@ class Children(Members):
     """The living children of one supervisor, and what becomes of them."""
 
     __slots__ = ()
+
+    # -- as what the start of a child waits for; see `Wait` ----------------------------------
+
+    plain = False
+    advice = "in on_start, do not wait for who starts after it"
+    until = None
+
+    def starts_later(self, key: Key) -> bool:
+        """Tell whether a child starts only when another one runs."""
+        first = self._queue[:1]
+        return key in self._halted and bool(first) and first[0] != key and not self._halting
+
+    def waits_for_cell(self) -> Any:
+        """Return the child whose turn it is to start."""
+        first = self._queue[:1]
+        return self._members.get(first[0]) if first else None
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:  # noqa: ARG002 - others need it
+        child = self.waits_for_cell()
+        while child is not None:
+            yield child
+            below = child.children
+            # It may run, but counts as started in a turn after those that it starts in order do.
+            child = None if below is None or below._on_started is None else below.waits_for_cell()
+
+    def refuse(self, error: BaseException) -> bool:  # noqa: ARG002 - likewise
+        """Nobody is in a handler who could be told."""
+        return False
 
     # -- endings -----------------------------------------------------------------------------
 

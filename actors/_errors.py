@@ -8,11 +8,11 @@ CallboardError
 ├── ActorDeadError (pykka.ActorDeadError) the target has stopped, crashed or was killed
 ├── ActorKilled                           the reason an actor hears in `on_failure` after `kill`
 ├── Timeout (pykka.Timeout, TimeoutError) `get(timeout=…)` gave up; the work goes on
+│   └── WouldDeadlock (RuntimeError)      actors would wait for each other in a circle
 ├── DeadlineExceeded (TimeoutError)       the deadline of the work itself has passed
 ├── RequestCancelled                      somebody called `cancel()` on the future
 ├── AlreadySet (RuntimeError, queue.Full) a future was answered twice
 ├── WouldBlockLoop (RuntimeError)         a blocking call on an event loop's thread
-├── WouldDeadlock (pykka.Timeout, RuntimeError)  actors would wait for each other in a circle
 ├── TooManyWaiting (RuntimeError)         no thread is left for another handler that waits
 ├── FinalizerWaits (RuntimeError)         a `__del__` waits where that could be for ever
 ├── NoReplyExpected (RuntimeError)        `reply_later()` while handling a told message
@@ -209,14 +209,15 @@ class WouldBlockLoop(CallboardError, RuntimeError):
         )
 
 
-class WouldDeadlock(CallboardError, pykka.Timeout, RuntimeError):
-    """Actors would wait for each other in a circle, so that none of them could go on.
+class WouldDeadlock(Timeout, RuntimeError):
+    """Actors would wait for each other in a circle, and no other gives up before this one.
 
-    Raised where the circle would close, at once; it is also a `pykka.Timeout`, since an answer
-    cannot come in time.
+    Raised where the circle would close, at once; it is also a `Timeout` (and so a `pykka.Timeout`
+    and a `TimeoutError`), since an answer cannot come in time, whatever time was given.
 
     Attributes:
         actors: paths of those in the circle; the first is the last, too.
+        seconds: zero, for nobody waited.
     """
 
     def __init__(
@@ -227,7 +228,9 @@ class WouldDeadlock(CallboardError, pykka.Timeout, RuntimeError):
         self.actors = tuple(actors)
         circle = " waits for ".join(self.actors[:2])
         circle += "".join(f", which waits for {path}" for path in self.actors[2:])
-        super().__init__(f"{circle}: none of them could go on; {advice}")
+        self.seconds = 0.0
+        # Past the constructor of Timeout, which has another text.
+        super(Timeout, self).__init__(f"{circle}: none of them could go on; {advice}")
 
 
 class FinalizerWaits(CallboardError, RuntimeError):

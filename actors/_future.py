@@ -98,6 +98,11 @@ class _Derived(Future[T]):
     def plain(self) -> bool:  # type: ignore[override]  # nobody sets it
         return not self._sources
 
+    @property
+    def until(self) -> float | None:
+        times = [source.until for source in self._sources if isinstance(source, Future)]
+        return min((time for time in times if time is not None), default=None)
+
     def waits_for_cell(self) -> Any:
         return next(iter(self.waits_for_cells(None)), None)
 

@@ -146,6 +146,7 @@ class _Waiting:
 
     plain = True
     advice = "use tell in one of the directions, or a larger mailbox"
+    until = None
 
     def waits_for_cell(self) -> Any:
         return self.mailbox

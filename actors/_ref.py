@@ -362,7 +362,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             and not cell.queue
             and type(message) not in SPECIAL
             and ((run := _get_run()) is None or run is CARRY)
-            and cell.dispatcher.inline
+            and cell.lends
             and cell.permit.pop(0, 0)
         ):
             # Nobody is in its turn, so this thread, which has nothing else to do, takes it.
@@ -376,12 +376,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             timeout = patience(timeout)
         future: Future[Any] = Future()
         item = (message, future, self._limit(cell, future, None))
-        if (
-            timeout is None
-            and future._when is None
-            and cell.bounds is None
-            and cell.dispatcher.inline
-        ):
+        if timeout is None and future._when is None and cell.bounds is None and cell.lends:
             # Nobody may be given up in time, so this thread may as well run the turn itself.
             cell.count_sent()
             cell.queue.append(item)

@@ -34,7 +34,7 @@ from actors._reports import Reports
 from actors._supervision import Supervision
 from actors._timers import ThreadTimers, Timers
 from actors._tree import Root, living
-from actors._waiting import begin_wait
+from actors._waiting import Limited, begin_wait
 
 __all__ = ["JOIN_SECONDS", "Stoppable", "forget"]
 
@@ -73,8 +73,11 @@ class _Ending(Future[ShutdownReport]):
     def refuse(self, error: WouldDeadlock) -> bool:  # noqa: ARG002 - it is not only his
         return False
 
-    def _begin_wait(self) -> Any:
-        return begin_wait(self)
+    def _begin_wait(self, seconds: float | None = None) -> Any:
+        system = self._system()
+        if seconds is None or system is None:
+            return begin_wait(self)
+        return begin_wait(Limited(self, system.clock.monotonic() + seconds))
 
     def waits_for_cell(self) -> Any:
         system = self._system()
@@ -89,7 +92,8 @@ class _Ending(Future[ShutdownReport]):
             return
         for root in (system._user, system._services):
             for cell in living(root):
-                yield from cell.within(waiting)
+                if cell.spec.shutdown is None:
+                    yield from cell.within(waiting)
 
 
 class Stoppable(Reports):

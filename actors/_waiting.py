@@ -7,24 +7,29 @@ gets an error instead.
 What a handler waits for may be waited for by others on its behalf: tasks it gathers, a thread it
 sent. Such a wait is noted *aside*, since the handler may as well have left it behind; whether it
 needs it is looked up (see `needed_by`) some milliseconds later, if the wait is not over by then.
+
+A circle in which one gives up waiting before all others is none to them: they get their answers
+then. Only the one who would be first to give up is told at once that he waits in vain.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import Any, Protocol
 
-from actors._awaiting import needed_by
+from actors._awaiting import given_up_at, needed_by
 from actors._errors import WouldDeadlock
 from actors._executing import CELL, Signal, local, taken_lock
 
 __all__ = [
     "Asides",
+    "Limited",
     "Wait",
     "begin_wait",
     "blocking",
@@ -47,6 +52,9 @@ LATEST = 30.0
 SHARE = 50
 """A look is due no sooner than after so many times what the last one took."""
 
+MOMENT = 0.05
+"""Seconds before the end of a wait in which an answer is not sure to come in time any more."""
+
 _get_running_loop = asyncio._get_running_loop
 _current_task = asyncio.current_task
 
@@ -60,6 +68,10 @@ class Wait(Protocol):
     advice: str
     """What to do instead, where it closes a circle."""
 
+    @property
+    def until(self) -> float | None:
+        """When whoever waits gives up by himself, on the system's monotonic clock; None: never."""
+
     def waits_for_cell(self) -> Any:
         """Return the cell whose turn has to come first, or None if the wait is over.
 
@@ -71,6 +83,27 @@ class Wait(Protocol):
 
     def refuse(self, error: WouldDeadlock) -> bool:
         """End the wait with the error, if it can be ended."""
+
+
+class Limited:
+    """A wait that is given up at a time of its own, while what is waited for goes on."""
+
+    __slots__ = ("_wait", "advice", "plain", "until")
+
+    def __init__(self, wait: Wait, until: float) -> None:
+        self._wait = wait
+        self.plain = wait.plain
+        self.advice = wait.advice
+        self.until: float | None = until
+
+    def waits_for_cell(self) -> Any:
+        return self._wait.waits_for_cell()
+
+    def waits_for_cells(self, waiting: Any) -> Iterable[Any]:
+        return self._wait.waits_for_cells(waiting)
+
+    def refuse(self, error: WouldDeadlock) -> bool:
+        return self._wait.refuse(error)
 
 
 @contextmanager
@@ -138,8 +171,11 @@ def begin_wait(wait: Wait) -> Any:
             _search(me)
             break
         following = cell.waits_for
-        if following is None and cell.asides is not None:
-            cell.asides.hurry()
+        if following is None:
+            if cell.asides is not None:
+                cell.asides.hurry()
+            elif cell.suspended:
+                following = cell.start_wait()
         members += 1
     return me
 
@@ -166,18 +202,39 @@ class _Step:
 
 
 def _circle(me: Any) -> list[_Step]:
-    """Return how `me` comes to wait for itself, or nothing."""
+    """Return how `me` comes to wait for itself, for no shorter than the others, or nothing."""
+    free: set[int] = set()  # those that give up before `me` does
     while True:
-        circle = _way_back(me)
+        circle = _way_back(me, free)
+        if not circle:
+            return circle
         # Each step was looked at when others had gone on already. What is still there, after all of
         # it was seen, was there at one time; and then nobody in it can go on any more.
-        if all(map(_lasts, circle)):
+        if not all(map(_lasts, circle)):
+            continue
+        mine = _gives_up(me)
+        others = {step.cell for step in circle if step.cell is not me}
+        early = {id(cell) for cell in others if _gives_up(cell) < mine - MOMENT}
+        if not early:
             return circle
+        free |= early
 
 
-def _way_back(me: Any) -> list[_Step]:
+def _gives_up(cell: Any) -> float:
+    """Return when the turn of a cell gives up one of its waits, as far as is known."""
+    times = [wait.until for wait in _waits_of(cell)]
+    task = cell.frame
+    if task is not None and cell.dispatcher.awaits:
+        loop = cell.dispatcher.loop
+        left = given_up_at(task, loop)
+        if left is not None:
+            times.append(cell.now() + left - loop.time())
+    return min((time for time in times if time is not None), default=math.inf)
+
+
+def _way_back(me: Any, free: set[int]) -> list[_Step]:
     steps = [_Step(me, wait, None) for wait in _waits_of(me)]
-    seen: set[int] = set()
+    seen = set(free)
     for step in steps:  # which grows meanwhile
         wait = step.wait
         if wait.plain:
@@ -207,6 +264,9 @@ def _waits_of(cell: Any) -> list[Wait]:
     if own is not None:
         return [own]
     asides = cell.asides
+    start = cell.start_wait() if cell.suspended and asides is None else None
+    if start is not None:
+        return [start]
     return [] if asides is None else asides.needed()
 
 

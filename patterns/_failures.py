@@ -19,6 +19,7 @@ from actors import (
     ModelTimeout,
     ModelUnavailable,
     RequestCancelled,
+    WouldDeadlock,
 )
 from patterns._results import RunFailed
 
@@ -68,8 +69,9 @@ def kind_of(error: BaseException) -> Kind:
             return "rate_limited"
         case ModelUnavailable() | ModelTimeout() | ActorDeadError() | MailboxFull():
             return "transient"
-        case ContextWindowExceeded() | InvalidOption():
-            # Both are ValueErrors like InvalidOutput, and no other answer would help.
+        case ContextWindowExceeded() | InvalidOption() | WouldDeadlock():
+            # Two are ValueErrors like InvalidOutput, the last a TimeoutError, and no other answer
+            # would help.
             return "fatal"
         case InvalidOutput():
             return "invalid_output"

@@ -29,6 +29,10 @@ class Duties(CellState):
         future = self.promise()
         if future is None:
             return None
+        if self.lends:
+            # Its class does not show that it does so, and it may do so again.
+            self.lends = False
+            self.spec.cls._may_reply_later = True
         self.asked = TAKEN
         owed = self.more().owed
         owed.add(future)

@@ -170,6 +170,7 @@ class CellState(Mailbox):
         "item",
         "key",
         "kill_order",
+        "lends",
         "own_ref",
         "parent",
         "promised",
@@ -194,6 +195,8 @@ class CellState(Mailbox):
         cls = spec.cls
         dispatcher = system.dispatcher_for(spec)
         Mailbox.__init__(self, dispatcher, spec.mailbox or cls.mailbox, system.sent)
+        # Whether an asker's thread may run its turns.
+        self.lends: bool = dispatcher.inline and not cls._may_reply_later
         if cls._brief:
             self.submit = dispatcher.take_here
         # Until `begin` is through, so that nobody takes a turn on a half-made actor.
@@ -302,6 +305,7 @@ class CellState(Mailbox):
     # Of an asker that runs this cell's turn itself; see `Wait`.
     plain = True
     advice = "use tell in one of the directions, or answer with reply_later"
+    until = None
 
     def waits_for_cell(self) -> CellState:
         return self
@@ -314,7 +318,10 @@ class CellState(Mailbox):
         return False
 
     def within(self, wanted: Any) -> Iterator[CellState]:
-        """Yield this cell and all below it, or `wanted` alone if it is one of them."""
+        """Yield those whose turns its end has to wait for, or `wanted` alone if it is below.
+
+        Children that are killed after some seconds hold it up no longer than that.
+        """
         above = wanted
         while above is not None and above is not self:
             above = getattr(above, "parent", None)
@@ -326,7 +333,12 @@ class CellState(Mailbox):
             cell = below.popleft()
             yield cell
             if cell.children is not None:
-                below.extend(cell.children.snapshot())
+                below.extend(c for c in cell.children.snapshot() if c.spec.shutdown is None)
+
+    def start_wait(self) -> Children | None:
+        """Return what its start waits for, if that has to come after the start of others."""
+        siblings = self.parent.children
+        return siblings if siblings is not None and siblings.starts_later(self.key) else None
 
     @property
     def in_turn(self) -> bool:

@@ -9,18 +9,23 @@ import subprocess
 import sys
 import textwrap
 import threading
+from queue import SimpleQueue
 
 import pytest
 
 import actors
 from actors import (
     Actor,
+    ActorDeadError,
     ActorSystem,
     Bounded,
     ChildSpec,
+    Deadline,
+    DeadlineExceeded,
     FinalizerWaits,
     SlowHandler,
     Supervision,
+    Timeout,
     TooManyWaiting,
     WouldDeadlock,
     run,
@@ -36,6 +41,10 @@ SECONDS = 20
 
 async def gathers(ref, message, bystander):
     return await asyncio.gather(bystander.request(("bystander", ())), ref.request(message))
+
+
+async def plainly(ref, message, _):
+    return await ref.request(message)
 
 
 async def gathers_in_a_gather(ref, message, bystander):
@@ -151,9 +160,6 @@ def named(way):
 @pytest.mark.parametrize("others", ["alone", "alike", "plain", "sync"])
 @pytest.mark.parametrize("way", WAYS, ids=named)
 def test_a_circle_through_whoever_waits_for_an_actor_is_found(way, others):
-    async def plainly(ref, message, _):
-        return await ref.request(message)
-
     with ActorSystem() as system:
         bystander = system.spawn(SyncAsking)
         ring = [system.spawn(Asking, way, bystander, name="first")]
@@ -197,6 +203,17 @@ async def takes_the_first(actor, ask):
     )
 
 
+async def takes_the_first_failure(actor, ask):
+    async def fail():
+        await asyncio.sleep(0.1)
+        raise LookupError
+
+    actor.left = asyncio.create_task(ask())
+    failing = asyncio.create_task(fail())
+    await asyncio.wait({actor.left, failing}, return_when=asyncio.FIRST_EXCEPTION)
+    assert isinstance(failing.exception(), LookupError)
+
+
 async def looks_again(actor, ask):
     actor.left = asyncio.create_task(ask())
     await asyncio.wait({actor.left}, timeout=0.1)
@@ -218,6 +235,7 @@ async def sends_a_thread_and_leaves(actor, ask):
     [
         leaves_it_behind,
         takes_the_first,
+        takes_the_first_failure,
         looks_again,
         gives_up_without_ending_it,
         sends_a_thread_and_leaves,
@@ -312,6 +330,279 @@ def test_the_watchdog_tells_whom_a_task_of_a_handler_waits_for():
         held = system.spawn(Holds, name="held")
         assert system.spawn(Waits, name="waits").request(held).get(timeout=SECONDS) == "hold"
     assert reports[0].waits_for == "/held"
+
+
+# -- starts in order -----------------------------------------------------------------------------
+
+
+def asks_at_start(ref):
+    return ref.ask("hello")
+
+
+async def requests_at_start(ref):
+    return await ref.request("hello")
+
+
+async def gathers_at_start(ref):
+    return await asyncio.gather(ref.request("hello"))
+
+
+class Starting(Actor):
+    """Asks in its `on_start` who is sent through the box, and sends what came of it."""
+
+    def __init__(self, way, refs, outcomes):
+        super().__init__()
+        self.ask = lambda: way(refs.get(timeout=SECONDS))
+        self.outcomes = outcomes
+
+    def on_start(self):
+        try:
+            self.outcomes.put(self.ask())
+        except WouldDeadlock as error:
+            self.outcomes.put(error)
+
+
+class AsyncStarting(Starting):
+    async def on_start(self):
+        try:
+            self.outcomes.put(await self.ask())
+        except WouldDeadlock as error:
+            self.outcomes.put(error)
+
+
+class StartingBelow(Actor):
+    def __init__(self, spec):
+        super().__init__()
+        self.spec = spec
+
+    def on_start(self):
+        self.spawn_in_order(self.spec)
+
+
+@pytest.mark.parametrize("below", [False, True], ids=["itself", "below"])
+@pytest.mark.parametrize("way", [asks_at_start, requests_at_start, gathers_at_start], ids=named)
+def test_one_that_waits_in_on_start_for_who_starts_after_it_gets_the_error(way, below):
+    refs, outcomes = SimpleQueue(), SimpleQueue()
+    kind = Starting if way is asks_at_start else AsyncStarting
+    first = ChildSpec(kind, (way, refs, outcomes), name="first")
+    if below:
+        first = ChildSpec(StartingBelow, (first,), name="above")
+    with ActorSystem() as system:
+        _, _, last = system.spawn_in_order(
+            first, ChildSpec(Obeying, name="second"), ChildSpec(Obeying, name="last")
+        )
+        refs.put(last)
+        error = outcomes.get(timeout=SECONDS)
+        assert isinstance(error, WouldDeadlock)
+        path = "/above/first" if below else "/first"
+        assert error.actors[0] == error.actors[-1] == path
+        assert "/last" in error.actors
+        assert "who starts after it" in str(error)
+        # Having been told, it starts, and the others after it.
+        assert last.request("hello").get(timeout=SECONDS) == "hello"
+
+
+def test_one_whose_children_start_in_order_waits_in_vain_for_who_starts_after_it():
+    gate = threading.Event()
+
+    class Held(Actor):
+        def on_start(self):
+            gate.wait(SECONDS)
+
+    with ActorSystem() as system:
+        first, last = system.spawn_in_order(
+            ChildSpec(AboveHeld, (Held,), name="first"), ChildSpec(Obeying, name="last")
+        )
+        answer = first.request(last)
+        with pytest.raises(WouldDeadlock, match="/first waits for /last, which waits for /first"):
+            answer.get(timeout=SECONDS)
+        gate.set()
+        assert last.request("hello").get(timeout=SECONDS) == "hello"
+
+
+class AboveHeld(Actor):
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+
+    def on_start(self):
+        self.spawn_in_order(self.held)
+
+    def on_receive(self, ref):
+        return ref.ask("hello")
+
+
+def test_one_may_wait_in_on_start_for_who_started_before_it():
+    refs, outcomes = SimpleQueue(), SimpleQueue()
+    with ActorSystem() as system:
+        first, _ = system.spawn_in_order(
+            Obeying, ChildSpec(Starting, (asks_at_start, refs, outcomes))
+        )
+        refs.put(first)
+        assert outcomes.get(timeout=SECONDS) == "hello"
+
+
+# -- time limits ---------------------------------------------------------------------------------
+
+SHORT = 0.15
+"""Seconds after which one gives up, in earnest."""
+
+
+def asks_until(ref, message):
+    return ref.ask(message, timeout=SHORT)
+
+
+def requests_until(ref, message):
+    return ref.request(message, timeout=SHORT).get()
+
+
+def gets_until(ref, message):
+    return ref.request(message).map(str).get(timeout=SHORT)
+
+
+async def awaits_until(ref, message):
+    return await ref.request(message, timeout=SHORT)
+
+
+async def awaits_in_a_scope(ref, message):
+    async with asyncio.timeout(SHORT):
+        return await ref.request(message)
+
+
+async def awaits_in_a_scope_of_ours(ref, message):
+    async with Deadline(SHORT):
+        return await ref.request(message)
+
+
+async def gathers_in_a_scope(ref, message):
+    async with asyncio.timeout(SHORT):
+        return await asyncio.gather(ref.request(message))
+
+
+async def awaits_for_a_while(ref, message):
+    return await asyncio.wait_for(ref.request(message), SHORT)
+
+
+async def gathers_for_a_while(ref, message):
+    return await asyncio.wait_for(asyncio.gather(ref.request(message)), SHORT)
+
+
+async def sends_a_thread_for_a_while(ref, message):
+    return await asyncio.to_thread(ref.ask, message, timeout=SHORT)
+
+
+async def is_ended_by_a_timer(ref, message):
+    waiting = asyncio.ensure_future(ref.request(message))
+    asyncio.get_running_loop().call_later(SHORT, waiting.cancel)
+    try:
+        return await waiting
+    except asyncio.CancelledError:
+        raise TimeoutError from None
+
+
+LIMITED = [
+    asks_until,
+    requests_until,
+    gets_until,
+    awaits_until,
+    awaits_in_a_scope,
+    awaits_in_a_scope_of_ours,
+    gathers_in_a_scope,
+    awaits_for_a_while,
+    gathers_for_a_while,
+    sends_a_thread_for_a_while,
+    is_ended_by_a_timer,
+]
+
+
+class GivesUp(Actor):
+    def on_receive(self, message):
+        if message == "echo":
+            return message
+        try:
+            return message[0](message[1], self.actor_ref)
+        except (Timeout, DeadlineExceeded):
+            return "given up"
+
+
+class GivesUpAsync(Actor):
+    async def on_receive(self, message):
+        if message == "echo":
+            return message
+        try:
+            return await message[0](message[1], self.actor_ref)
+        except TimeoutError:
+            return "given up"
+
+
+class Patient(Actor):
+    """Asks whom it is sent, and keeps what came of it."""
+
+    seconds = None
+
+    def __init__(self):
+        super().__init__()
+        self.outcome = None
+
+    def on_receive(self, ref):
+        if ref == "outcome":
+            return self.outcome
+        try:
+            self.outcome = ref.ask("echo", timeout=self.seconds)
+        except WouldDeadlock as error:
+            self.outcome = error
+        return None
+
+
+class PatientForAMinute(Patient):
+    seconds = 60
+
+
+class PatientAsync(Patient):
+    async def on_receive(self, ref):
+        if ref == "outcome":
+            return self.outcome
+        try:
+            (self.outcome,) = await asyncio.gather(ref.request("echo"))
+        except WouldDeadlock as error:
+            self.outcome = error
+        return None
+
+
+@pytest.mark.parametrize("kind", [Patient, PatientForAMinute, PatientAsync])
+@pytest.mark.parametrize("way", LIMITED, ids=named)
+def test_who_gives_up_before_the_others_answers_them_then(way, kind):
+    with ActorSystem() as system:
+        first = system.spawn(GivesUpAsync if asyncio.iscoroutinefunction(way) else GivesUp)
+        second = system.spawn(kind)
+        assert first.request((way, second)).get(timeout=SECONDS) == "given up"
+        # An async handler is cancelled when the request that it handles is given up.
+        outcome = second.request("outcome").get(timeout=SECONDS)
+        assert outcome == "echo" or (outcome is None and kind is PatientAsync)
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 5), (5, 5), (None, 5), (None, None)])
+def test_who_closes_a_circle_is_told_at_once_unless_another_gives_up_sooner(first, second):
+    class Asks(Actor):
+        def on_receive(self, message):
+            if message == "echo":
+                return message
+            (seconds, ref), *rest = message
+            return ref.ask(rest or "echo", timeout=seconds)
+
+    with ActorSystem() as system:
+        a, b = system.spawn(Asks, name="a"), system.spawn(Asks, name="b")
+        with pytest.raises(Timeout) as caught:
+            a.request([(first, b), (second, a)]).get(timeout=SECONDS)
+        assert isinstance(caught.value, WouldDeadlock)
+
+
+@pytest.mark.parametrize("way", [gathers, plainly], ids=named)
+def test_a_circle_within_one_deadline_is_one_since_all_would_give_up_at_once(way):
+    with ActorSystem() as system, run(deadline=60):
+        a, b = (system.spawn(Asking, way, system.spawn(SyncAsking)) for _ in range(2))
+        with pytest.raises(WouldDeadlock):
+            a.request(("", (b, a))).get(timeout=SECONDS)
 
 
 # -- ends ----------------------------------------------------------------------------------------
@@ -430,6 +721,65 @@ def test_a_parent_that_stops_a_child_that_asks_it_closes_a_circle(kind, deep):
         error = error_of(ref.request(order))
         assert error is None or "/parent" in error.actors
         assert ref.request("still there").get(timeout=SECONDS) == "still there"
+
+
+@BOTH
+@pytest.mark.parametrize("seconds", ["brutal_kill", 0.05])
+@pytest.mark.parametrize("below", ["child", "grandchild"])
+def test_a_child_that_is_killed_in_the_end_closes_no_circle(kind, seconds, below):
+    asks = threading.Event()
+
+    class Below(Actor):
+        async def on_receive(self, waiter):
+            asks.set()
+            return await waiter.request("are you there?")
+
+    class Between(Actor):
+        def on_start(self):
+            self.child = self.spawn(ChildSpec(Below, shutdown=None))
+
+        def on_receive(self, waiter):
+            self.child.tell(waiter)
+
+    class Parent(Actor):
+        def on_start(self):
+            what = Below if below == "child" else Between
+            self.child = self.spawn(ChildSpec(what, shutdown=seconds))
+
+        def on_receive(self, waiter):
+            self.child.tell(waiter)
+
+    with ActorSystem() as system:
+        parent, waiter = system.spawn(Parent), system.spawn(kind)
+
+        def waits(_):
+            assert asks.wait(SECONDS)
+            return parent.stop()
+
+        async def waits_async(_):
+            await asyncio.to_thread(asks.wait, SECONDS)
+            return await parent.stop(block=False)
+
+        answer = waiter.request(waits if kind is Obeying else waits_async)
+        parent.tell(waiter)
+        assert answer.get(timeout=SECONDS) is True
+
+
+def test_the_shutdown_of_another_system_waits_for_nobody_who_is_killed_in_the_end():
+    class Closing(Actor):
+        def on_receive(self, other):
+            return other.shutdown().get()
+
+    with ActorSystem() as system, ActorSystem() as other:
+        ref = system.spawn(Closing)
+        there = other.spawn(ChildSpec(AsyncObeying, shutdown=0.1))
+
+        async def has_it_closed(_):
+            return await ref.request(other)
+
+        with pytest.raises(ActorDeadError):
+            there.request(has_it_closed).get(timeout=SECONDS)
+        assert other.shutdown().get(timeout=SECONDS).stopped == 1
 
 
 @BOTH

@@ -7,6 +7,7 @@ import contextvars
 import dataclasses
 import math
 import pickle
+import signal
 import subprocess
 import sys
 import textwrap
@@ -266,3 +267,67 @@ def test_a_system_that_nobody_shut_down_is_shut_down_at_exit():
     )
     assert sorted(done.stdout.split()) == ["finally", "sync"]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- signals --------------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    pass
+
+
+class InTwoSteps(Actor):
+    """Sends the main thread a signal between two steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = self.ended = 0
+
+    def on_receive(self, message):
+        if message == "state":
+            return self.begun, self.ended
+        self.begun += 1
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+        message.wait(20)
+        self.ended += 1
+        return None
+
+
+@pytest.fixture
+def raising_signal():
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+HAS_SIGNALS = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal")
+
+
+@HAS_SIGNALS
+@pytest.mark.usefixtures("raising_signal")
+def test_what_a_signal_handler_raises_ends_the_handler_that_an_ask_runs():
+    with ActorSystem() as system:
+        ref = system.spawn(InTwoSteps)
+        with pytest.raises(Interrupted):
+            ref.ask(threading.Event())
+        assert ref.ask("state") == (1, 0)
+
+
+@HAS_SIGNALS
+@pytest.mark.usefixtures("raising_signal")
+@pytest.mark.parametrize(
+    "ask",
+    [lambda ref, gate: ref.ask(gate, timeout=60), lambda ref, gate: ref.request(gate).get()],
+    ids=["timeout", "request"],
+)
+def test_what_a_signal_handler_raises_leaves_the_handler_alone_where_one_only_waits(ask):
+    gate = threading.Event()
+    with ActorSystem() as system:
+        ref = system.spawn(InTwoSteps)
+        with pytest.raises(Interrupted):
+            ask(ref, gate)
+        gate.set()
+        assert ref.ask("state") == (1, 1)

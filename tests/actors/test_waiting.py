@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 
 import pykka
@@ -148,6 +149,105 @@ def test_a_request_that_was_handed_on_makes_no_circle():
 
     with ActorSystem() as system:
         assert system.spawn(Back).ask(system.spawn(Front)) == "settled"
+
+
+def takes_over(actor):
+    return actor.reply_later()
+
+
+class Acknowledges(Actor):
+    """Answers at once, and goes on until the one who asked has the answer."""
+
+    def on_receive(self, gate):
+        self.take().set("begun")
+        return gate.wait(20)
+
+    def take(self):
+        return self.reply_later()
+
+
+class AcknowledgesInside(Acknowledges):
+    def take(self):
+        return next(self.reply_later() for _ in range(1))
+
+
+class AcknowledgesInherited(Acknowledges):
+    pass
+
+
+class AcknowledgesWrapped(Acknowledges):
+    @functools.wraps(takes_over)
+    def take(self):
+        return takes_over(self)
+
+
+@pytest.mark.parametrize(
+    "kind", [Acknowledges, AcknowledgesInside, AcknowledgesInherited, AcknowledgesWrapped]
+)
+def test_an_answer_that_is_given_before_the_handler_ends_comes_at_once(kind):
+    gate, answers = threading.Event(), []
+
+    class Between(Actor):
+        def on_receive(self, ref):
+            return ref.ask(gate)
+
+    with ActorSystem() as system:
+        ref, between = system.spawn(kind), system.spawn(Between)
+        for ask in (lambda: ref.ask(gate), lambda: between.ask(ref)):
+            asker = threading.Thread(target=lambda ask=ask: answers.append(ask()), daemon=True)
+            asker.start()
+            asker.join(5)
+            gate.set()
+            asker.join(20)
+            assert not asker.is_alive()
+            gate.clear()
+    assert answers == ["begun", "begun"]
+
+
+def test_the_answer_comes_at_once_from_the_second_on_where_nothing_tells_of_it_before():
+    gate = threading.Event()
+
+    class Hidden(Actor):
+        def on_receive(self, wait):
+            takes_over(self).set("begun")
+            return gate.wait(20) if wait else None
+
+    with ActorSystem() as system:
+        ref = system.spawn(Hidden)
+        assert ref.ask(False) == "begun"
+        asker = threading.Thread(target=ref.ask, args=(True,), daemon=True)
+        asker.start()
+        asker.join(5)
+        arrived = not asker.is_alive()
+        gate.set()
+        assert arrived
+        assert system.spawn(Hidden).ask(False) == "begun"
+
+
+def test_an_asker_whose_reply_was_taken_over_may_be_asked_meanwhile():
+    class Late(Actor):
+        def __init__(self):
+            super().__init__()
+            self.outcome = None
+
+        def on_receive(self, asker):
+            if asker == "outcome":
+                return self.outcome
+            reply = self.reply_later()
+            timer = threading.Timer(0.05, reply.set, ("late",))
+            timer.start()
+            self.outcome = asker.ask("hello")
+            timer.join()
+            return None
+
+    class Asker(Actor):
+        def on_receive(self, message):
+            return message if message == "hello" else message.ask(self.actor_ref)
+
+    with ActorSystem() as system:
+        late, asker = system.spawn(Late), system.spawn(Asker)
+        assert asker.request(late).get(timeout=20) == "late"
+        assert late.request("outcome").get(timeout=20) == "hello"
 
 
 # -- room in a mailbox --------------------------------------------------------------------------

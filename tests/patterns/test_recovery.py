@@ -24,6 +24,7 @@ from actors import (
     ModelUnavailable,
     RequestCancelled,
     UnusableReply,
+    WouldDeadlock,
     run,
 )
 from patterns import CircuitBreaker, Degrade, Fallback, Pipeline, Retry, RunFailed, RunResult, Stage
@@ -53,6 +54,7 @@ AT_ONCE = Backoff(min=0.001, max=0.001)
         (ModelRejected("m", "401"), "fatal"),
         (ContextWindowExceeded("m", 9, 8), "fatal"),
         (InvalidOption("a", 1, "b"), "fatal"),
+        (WouldDeadlock(["/a", "/a"]), "fatal"),
         (KeyError("bug"), "fatal"),
         (NO_MONEY, "budget"),
         (DeadlineExceeded("x"), "deadline"),
