@@ -26,6 +26,9 @@ pytest_plugins = ["actors.testing._marker"]
 __all__ = ["no_real_models", "run_snapshot", "scripted_model"]
 
 
+_compared = pytest.StashKey[bool]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what is documented above."""
     parser.addini(
@@ -105,7 +108,11 @@ def run_snapshot(request: pytest.FixtureRequest) -> RunSnapshot:
     def report(text: str) -> None:
         request.node.add_report_section("call", "run", text)
 
-    return RunSnapshot(request.getfixturevalue("snapshot"), report, frozen=frozen)
+    # Of a simulated test, the runs of all seeds are compared with the same stored ones.
+    again = request.node.stash.get(_compared, False)
+    request.node.stash[_compared] = True
+    snapshot = request.getfixturevalue("snapshot")
+    return RunSnapshot(snapshot, report, frozen=frozen, again=again)
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:

@@ -123,6 +123,53 @@ def test_a_run_that_differs_is_told_by_class_and_diff_within_its_tolerance(sessi
     assert "2 failed" in out, "it is not written over in CI"
 
 
+SEEDS = """
+import pytest
+from actors import Actor, Agent
+from actors.testing import capture_run
+from patterns import Pipeline, Stage
+
+@pytest.mark.simulate(seeds=10)
+def test_seeds(sim, run_snapshot):
+    order = []
+
+    class Racer(Actor):
+        def on_receive(self, message):
+            order.append(message)
+
+    racers = [sim.system.spawn(Racer) for _ in range(4)]
+    for number, racer in enumerate(racers):
+        racer.tell(number)
+    sim.run()
+    for text in ("first", f"second{sorted(order)}"):
+        with capture_run(system=sim.system) as capture:
+            capture.result = Pipeline([Stage("a", Agent(lambda _: text))]).run("q").get()
+        assert capture == run_snapshot(cost=0.1)
+"""
+
+
+@pytest.mark.slow
+def test_all_seeds_of_a_test_are_compared_with_the_same_stored_runs(session):
+    racy = {"test_seeds.py": SEEDS.replace("sorted(order)", "order")}
+    code, out = session(racy, "--snapshot-update")
+    assert code == 1, "the second seed is compared with what the first one stored"
+    assert "output changed" in out
+
+    sound = {"test_seeds.py": SEEDS}
+    code, out = session(sound, "--snapshot-update")
+    assert code == 0, out
+    stored = session.folder / "__snapshots__" / "test_seeds"
+    names = ["test_seeds.1.run.json", "test_seeds.run.json"]
+    assert sorted(path.name for path in stored.iterdir()) == names
+    for options in ([], ["--simulate-seeds=20"], ["--simulate-seed=5"]):
+        code, out = session({}, *options)
+        assert code == 0, out
+        assert "unused" not in out
+    code, out = session(racy, "--simulate-seed=5")
+    assert code == 1
+    assert "output changed" in out
+
+
 @pytest.mark.slow
 def test_what_is_no_run_is_an_error_and_no_difference(session):
     code, out = session({"test_x.py": "def test_x(run_snapshot):\n    assert 5 == run_snapshot\n"})
