@@ -11,7 +11,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Generator, Iterator
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +28,7 @@ pytest_plugins = ["actors.testing._marker"]
 __all__ = ["no_real_models", "run_snapshot", "scripted_model"]
 
 
+_blocked = pytest.StashKey["BlockedCalls"]()
 _compared = pytest.StashKey[bool]()
 
 
@@ -58,19 +61,38 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     allowed = item.config.getini("callboard_real_models")
     if allowed or item.get_closest_marker("real_models") is not None:
         return (yield)
-    from actors.testing._guard import block_real_models
+    from actors.testing._guard import blocked_calls
 
-    with block_real_models():
+    with blocked_calls() as blocked:
+        item.stash[_blocked] = blocked
         return (yield)
 
 
-@pytest.fixture
-def no_real_models() -> Iterator[BlockedCalls]:
-    """Have every call of a real model raise `RealModelBlocked` in this test."""
-    from actors.testing._guard import block_real_models
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test if a call was blocked and it has not heard of that."""
+    result = yield
+    if _blocked in item.stash:
+        item.stash[_blocked].verify(_code_of(item))
+    return result
 
-    with block_real_models() as blocked:
+
+def _code_of(item: pytest.Item) -> CodeType | None:
+    """Return the code of a test's own function, if it has one."""
+    return getattr(inspect.unwrap(getattr(item, "function", _code_of)), "__code__", None)
+
+
+@pytest.fixture
+def no_real_models(request: pytest.FixtureRequest) -> Iterator[BlockedCalls]:
+    """Have every call of a real model raise `RealModelBlocked` in this test.
+
+    One of which the test has not heard is raised at its end; see `block_real_models`.
+    """
+    from actors.testing._guard import blocked_calls
+
+    with blocked_calls() as blocked:
         yield blocked
+        blocked.verify(_code_of(request.node))
 
 
 @pytest.fixture

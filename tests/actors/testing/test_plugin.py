@@ -232,6 +232,46 @@ def test_real_models_are_blocked_by_option_and_fixture_and_allowed_by_marker(ses
     assert "4 passed" in out
 
 
+SWALLOWED = """
+import pytest
+from actors import Agent, resolve_model
+from actors.testing import RealModelBlocked
+from patterns import Fallback
+
+def writer():
+    return Agent(resolve_model("openai:m", base_url="http://127.0.0.1:9/v1"), name="writer")
+
+def team():
+    return Fallback([writer(), lambda _: "spare"])
+
+@pytest.mark.simulate(seeds=2)
+def test_swallowed(sim, {fixture}):
+    assert team().run("hello").get().text == "spare"
+
+@pytest.mark.simulate(seeds=2)
+def test_caught(sim, {fixture}):
+    with pytest.raises(RealModelBlocked):
+        writer().run("hello").get()
+
+@pytest.mark.simulate(seeds=2)
+def test_expected(sim, no_real_models):
+    team().run("hello").get()
+    assert len(no_real_models.clear()) == 1
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ini", "fixture"),
+    [("", "no_real_models"), ("callboard_real_models = false", "tmp_path")],
+)
+def test_a_blocked_call_that_was_swallowed_fails_the_test(session, ini, fixture):
+    code, out = session({"test_it.py": SWALLOWED.replace("{fixture}", fixture)}, ini=ini)
+    assert code == 1
+    assert "1 failed, 2 passed" in out
+    assert "FAILED test_it.py::test_swallowed - actors.testing._errors.RealModelBlocked" in out
+
+
 @pytest.mark.slow
 def test_scripts_are_verified_at_the_end_of_the_test(session):
     test = "def test_x(scripted_model):\n    scripted_model(['never asked for'])\n"
