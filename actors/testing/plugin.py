@@ -3,6 +3,7 @@
 - marker `simulate` and fixture `sim`: run a test in many simulations (`_marker`).
 - fixture `run_snapshot`: compares captured runs with stored ones (extra `testing`).
 - fixture `scripted_model`: makes `ScriptedModel`s, and verifies them at the end of the test.
+- fixture `recorded_model`: likewise for `RecordedModel`s.
 - fixture `no_real_models`: real models cannot be called in this test.
 - ini option `callboard_real_models = false`: nor in any other, unless it is marked `real_models`.
 - option `--ci`: as if the environment variable CI were set: no snapshot is written or deleted.
@@ -20,12 +21,13 @@ import pytest
 
 if TYPE_CHECKING:
     from actors.testing._guard import BlockedCalls
+    from actors.testing._recorded import RecordedModel
     from actors.testing._scripted import ScriptedModel
     from actors.testing._snapshot import RunSnapshot
 
 pytest_plugins = ["actors.testing._marker"]
 
-__all__ = ["no_real_models", "run_snapshot", "scripted_model"]
+__all__ = ["no_real_models", "recorded_model", "run_snapshot", "scripted_model"]
 
 
 _blocked = pytest.StashKey["BlockedCalls"]()
@@ -104,6 +106,22 @@ def scripted_model() -> Iterator[Callable[..., ScriptedModel]]:
 
     def make(*args: Any, **options: Any) -> ScriptedModel:
         made.append(ScriptedModel(*args, **options))
+        return made[-1]
+
+    yield make
+    for model in made:
+        model.verify()
+
+
+@pytest.fixture
+def recorded_model() -> Iterator[Callable[..., RecordedModel]]:
+    """Return a function that makes a `RecordedModel`; each is verified at the end of the test."""
+    from actors.testing._recorded import RecordedModel
+
+    made: list[RecordedModel] = []
+
+    def make(*args: Any, **options: Any) -> RecordedModel:
+        made.append(RecordedModel(*args, **options))
         return made[-1]
 
     yield make

@@ -282,6 +282,24 @@ def test_scripts_are_verified_at_the_end_of_the_test(session):
 
 
 @pytest.mark.slow
+def test_cassettes_are_verified_at_the_end_of_each_run(session):
+    test = """
+import pytest
+from actors import Agent
+from patterns import Fallback
+
+@pytest.mark.simulate(seeds=2)
+def test_x(sim, recorded_model):
+    team = Fallback([Agent(recorded_model(None, "tape"), name="w"), lambda _: "spare"])
+    assert team.run("hello").get().text == "spare"
+"""
+    code, out = session({"test_x.py": test})
+    assert code == 1
+    assert "NoRecording: tape has no such request" in out
+    assert "replay this: pytest test_x.py::test_x --simulate-seed=0" in out
+
+
+@pytest.mark.slow
 def test_the_plugin_can_be_switched_off(session):
     test = "def test_x(request):\n    assert not request.config.pluginmanager.has_plugin('callboard')\n"
     code, out = session({"test_x.py": test}, "-p", "no:callboard")
