@@ -266,6 +266,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     kept = _kept(item)
     finalizers = item.session._setupstate.stack[item][0]
 
+    def end(before: int) -> None:
+        __tracebackhide__ = True
+        if len(finalizers) > before:
+            added = finalizers[before:]
+            del finalizers[before:]
+            finalizers.extend(_finish(item, added, kept))
+
     def test(sim: Simulation) -> None:
         __tracebackhide__ = True
         before = len(finalizers)
@@ -277,11 +284,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
                 for name in fresh:
                     item.funcargs[name] = item._request.getfixturevalue(name)
             _call(item, sim, {name: item.funcargs[name] for name in names})
-        finally:
-            if len(finalizers) > before:
-                added = finalizers[before:]
-                del finalizers[before:]
-                finalizers.extend(_finish(item, added, kept))
+        except BaseException as error:
+            try:
+                end(before)
+            except Exception as another:  # noqa: BLE001 - which may be a consequence
+                error.add_note(f"ending its fixtures failed, too: {another!r}")
+            raise
+        end(before)
 
     _explore(item, test)
     return True

@@ -326,6 +326,31 @@ class TestMethods:
     result.assert_outcomes(passed=5)
 
 
+def test_where_a_test_fails_and_then_its_fixture_the_test_is_told_first(run):
+    result = run(
+        """
+@pytest.fixture
+def box():
+    yield []
+    raise LookupError("the fixture")
+
+@pytest.mark.simulate(seeds=3)
+def test_both(sim, box):
+    raise ValueError("the test")
+
+@pytest.mark.simulate(seeds=3)
+def test_the_fixture_alone(sim, box):
+    pass
+""",
+        "-q",
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        ["E *ValueError: the test", "E *fixture*LookupError('the fixture')"]
+    )
+    result.stdout.fnmatch_lines(["E *LookupError: the fixture"])
+
+
 def test_what_is_wrong_with_a_marker_is_said(run):
     result = run(
         """
@@ -340,6 +365,9 @@ def test_c(sim): pass
 
 @pytest.mark.simulate
 def test_d(): pass
+
+@pytest.mark.simulate(system={"nope": 1})
+def test_g(sim): pass
 
 @pytest.fixture
 async def box(sim): pass
@@ -359,6 +387,7 @@ def test_f(sim, hidden): pass
     assert "'sedes': expected one of its options: seeds, systematic, steps, system, shrink" in text
     assert "seeds=0: expected a whole number of at least 1" in text
     assert "the options of `simulate` have names: simulate(seeds=3)" in text
+    assert "system={'nope': 1}: expected options of `ActorSystem`: name, supervision, " in text
     assert "take the fixture `sim`, as in `def test_d(sim)`" in text
     assert "the fixture 'box' is async and depends on `sim`" in text
     assert "take it as an argument, in the test and in its fixtures" in text
