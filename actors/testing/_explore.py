@@ -11,6 +11,7 @@ end, which proves that no order of events fails.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from typing import Any
 import msgspec
 
 from actors._errors import InvalidOption
+from actors._system import ActorSystem
 from actors.testing._errors import EndlessSimulation, NotDeterministic
 from actors.testing._outcome import Attempt, Outcome
 from actors.testing._schedules import Replay
@@ -79,6 +81,11 @@ def _check_systematic(name: str, value: object) -> None:
 def _check_system(name: str, value: object) -> None:
     if not isinstance(value, Mapping):
         raise InvalidOption(name, value, "a dict of options of `ActorSystem`")
+    # Its clock is the simulation's.
+    known = [option for option in inspect.signature(ActorSystem).parameters if option != "clock"]
+    for option in value:
+        if option not in known:
+            raise InvalidOption(name, value, f"options of `ActorSystem`: {', '.join(known)}")
 
 
 _CHECKS: dict[str, Callable[[str, object], None]] = {

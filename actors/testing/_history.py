@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
@@ -140,10 +142,16 @@ def _text(value: Any, depth: int) -> str:
     elif isinstance(value, Mapping):
         inner = ", ".join(f"{_text(k, down)}: {_text(v, down)}" for k, v in value.items())
         return f"{{{inner}}}" if type(value) is dict else f"{name}({{{inner}}})"
+    elif isinstance(value, functools.partial):
+        parts = [_text(part, down) for part in (value.func, *value.args)]
+        parts += [f"{key}={_text(part, down)}" for key, part in value.keywords.items()]
+        return f"{name}({', '.join(parts)})"
     elif isinstance(value, AbstractSet):
         return f"{name}({', '.join(sorted(_text(item, down) for item in value))})"
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | deque):
         inner = ", ".join(_text(item, down) for item in value)
+        if isinstance(value, deque):
+            return f"{name}([{inner}])"
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     elif isinstance(value, type):
         return value.__qualname__

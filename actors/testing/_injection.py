@@ -64,7 +64,7 @@ class Target:
     Args:
         given: the reference of an actor; a path in which `*` stands for anything but "/" and `**`
             for anything; a class of actors; or None for everybody.
-        option: the name of the option, for the error.
+        option: the name of the option; as "source", the name of a thread is good, too.
 
     Raises:
         InvalidOption: it is none of these.
@@ -76,6 +76,10 @@ class Target:
         if isinstance(given, ActorRef):
             self._paths = given.path.__eq__
         elif isinstance(given, str) and given:
+            # What sends may be a thread, which has a name; what is hit is an actor.
+            if option == "target" and not given.startswith(("/", "**")):
+                expected = f'a path, which begins with "/", such as "/{given}"'
+                raise InvalidOption(option, given, expected)
             parts = (re.escape(part) for part in re.split(r"(\*\*?)", given))
             pattern = "".join(parts).replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
             self._paths = re.compile(pattern, re.DOTALL).fullmatch

@@ -2,7 +2,7 @@
 
 A test that takes `sim` runs once for each seed, in a simulation of its own each time. The plugin
 makes the runs itself, instead of giving pytest one test for each: the rest of a test (collecting
-it, its other fixtures, its report) takes longer than a simulation.
+it, its wider fixtures, its report) takes longer than a simulation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import inspect
 import shutil
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,6 +41,9 @@ _current = pytest.StashKey["Simulation"]()
 _plan = pytest.StashKey["Plan"]()
 _section = pytest.StashKey[str]()
 _PROPERTY = "simulation"
+
+_OF_A_PARAMETER = "get_direct_param_fixture_func"
+"""The name of the function that stands for a parameter among pytest's fixtures."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,8 +112,8 @@ def sim(request: pytest.FixtureRequest) -> Simulation:
     simulation = request.node.stash.get(_current, None)
     if simulation is None:
         pytest.fail(
-            "`sim` lasts for one run of one test: only fixtures of function scope can take it, as "
-            "an argument and not by `getfixturevalue`",
+            "`sim` lasts for one run of one test: take it as an argument, in the test and in its "
+            "fixtures; async ones cannot have it",
             pytrace=False,
         )
     return cast("Simulation", simulation)
@@ -188,35 +191,58 @@ def _plan_of(item: pytest.Function, marks: list[pytest.Mark]) -> Plan:
 
 
 def _fresh(item: pytest.Function) -> list[str]:
-    """Return the fixtures made for each run: our own, and those that need them, or files."""
+    """Return the fixtures that are made for each run: those of function scope, but what is kept."""
     definitions = item._fixtureinfo.name2fixturedefs
-    fresh = {
+    kept = _kept(item)
+    return [
         name
-        for name, found in definitions.items()
-        if found[-1].scope == "function"
-        and str(getattr(found[-1].func, "__module__", "")).startswith("actors.testing.")
-    } | {"sim"}
-    files = {"tmp_path"}
-    grew = True
-    while grew:
-        before = len(fresh)
-        for name, found in definitions.items():
-            needed = {needed for definition in found for needed in definition.argnames}
-            if name in fresh or not needed & (fresh | files):
-                continue
-            if any(definition.scope != "function" for definition in found):
-                continue
-            if any(_is_async(definition.func) for definition in found):
-                if needed & fresh:
-                    pytest.fail(
-                        f"the fixture {name!r} is async and depends on `sim`: make it a plain "
-                        "function, which may use `sim.run(...)`",
-                        pytrace=False,
-                    )
-                continue
-            fresh.add(name)
-        grew = len(fresh) > before
-    return [name for name in item.fixturenames if name in fresh]
+        for name in item.fixturenames
+        if name in definitions and definitions[name][-1].scope == "function" and name not in kept
+    ]
+
+
+def _kept(item: pytest.Function) -> set[str]:
+    """Return the fixtures of function scope that are made once for all runs.
+
+    Async ones, since a real loop runs them, and what they need; the folder, which is emptied
+    instead; parameters.
+    """
+    definitions = item._fixtureinfo.name2fixturedefs
+    kept = {
+        name for name, found in definitions.items() if found[-1].func.__name__ == _OF_A_PARAMETER
+    }
+    for name, found in definitions.items():
+        if not any(_is_async(definition.func) for definition in found):
+            continue
+        needed = _needed(name, definitions)
+        for other in sorted(needed & definitions.keys(), key=lambda other: other != "sim"):
+            if definitions[other][-1].scope == "function" and _is_ours(definitions[other][-1].func):
+                pytest.fail(
+                    f"the fixture {name!r} is async and depends on `{other}`: make it a plain "
+                    "function, which may use `sim.run(...)`",
+                    pytrace=False,
+                )
+        kept |= needed
+    if "sim" not in _needed("tmp_path", definitions):
+        kept.add("tmp_path")
+    return kept
+
+
+def _needed(name: str, definitions: Mapping[str, Sequence[Any]]) -> set[str]:
+    """Return this fixture, those it needs, and those that they need."""
+    needed: set[str] = set()
+    waiting = [name]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            for definition in definitions.get(name, ()):
+                waiting.extend(definition.argnames)
+    return needed
+
+
+def _is_ours(function: Any) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("actors.testing.")
 
 
 def _is_async(function: Any) -> bool:
@@ -237,9 +263,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = item._fixtureinfo.argnames
     # What pytest does for a fixture takes as long as a third of a simulation.
     alone = fresh == ["sim"] and len(item._fixtureinfo.name2fixturedefs["sim"]) == 1
+    kept = _kept(item)
+    finalizers = item.session._setupstate.stack[item][0]
+
+    def end(before: int) -> None:
+        __tracebackhide__ = True
+        if len(finalizers) > before:
+            added = finalizers[before:]
+            del finalizers[before:]
+            finalizers.extend(_finish(item, added, kept))
 
     def test(sim: Simulation) -> None:
         __tracebackhide__ = True
+        before = len(finalizers)
+        _renew_instance(item)
         try:
             if alone:
                 item.funcargs["sim"] = sim
@@ -247,8 +284,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
                 for name in fresh:
                     item.funcargs[name] = item._request.getfixturevalue(name)
             _call(item, sim, {name: item.funcargs[name] for name in names})
-        finally:
-            _finish(item, fresh)
+        except BaseException as error:
+            try:
+                end(before)
+            except Exception as another:  # noqa: BLE001 - which may be a consequence
+                error.add_note(f"ending its fixtures failed, too: {another!r}")
+            raise
+        end(before)
 
     _explore(item, test)
     return True
@@ -264,15 +306,37 @@ def _call(item: pytest.Function, sim: Simulation, arguments: dict[str, Any]) -> 
         pytest.fail("a simulated test must not yield", pytrace=False)
 
 
-def _finish(item: pytest.Function, fresh: list[str]) -> None:
-    """End fixtures, the last one first, so that the next run makes them anew."""
+def _renew_instance(item: pytest.Function) -> None:
+    """Have the test be a method of a new instance of its class, as each test of pytest's is."""
+    method = item.obj
+    if item.cls is None or getattr(method, "__self__", None) is not item.instance:
+        return  # a static method, or what another plugin has put in its place
+    item._instance = item._getinstance()  # type: ignore[no-untyped-call]
+    item.obj = method.__func__.__get__(item._instance)
+
+
+def _finish(
+    item: pytest.Function, finalizers: list[Callable[[], object]], kept: set[str]
+) -> list[Callable[[], object]]:
+    """End the fixtures of a run, the last one first, so that the next run makes them anew.
+
+    Also those that the test asked for while it ran. Returns the finalizers of those that are kept.
+    """
     __tracebackhide__ = True
-    request: Any = item._request
-    with contextlib.ExitStack() as all_of_them:  # even where one of them fails
-        for name in fresh:
-            request._fixture_defs.pop(name, None)
-            for definition in item._fixtureinfo.name2fixturedefs[name]:
-                all_of_them.callback(definition.finish, request)
+    later: list[Callable[[], object]] = []
+    try:
+        with contextlib.ExitStack() as all_of_them:  # even where one of them fails
+            for finalizer in finalizers:
+                definition = getattr(getattr(finalizer, "func", None), "__self__", None)
+                if getattr(definition, "argname", None) in kept:
+                    later.append(finalizer)
+                else:
+                    all_of_them.callback(finalizer)
+    finally:
+        made = item._request._fixture_defs
+        for name in [name for name, found in made.items() if found.cached_result is None]:
+            del made[name]
+    return later
 
 
 def _run_case(item: pytest.Function) -> None:
@@ -307,13 +371,14 @@ def _explore(item: pytest.Function, test: Callable[[Simulation], None]) -> None:
     from actors.testing._schedules import Replay
 
     plan = item.stash[_plan]
-    folder: Any = item.funcargs.get("tmp_path")
+    # Invariant: those that are ended are taken out of it.
+    made: Any = item._request._fixture_defs
 
     def run(sim: Simulation) -> None:
         __tracebackhide__ = True
         _forget_output(item)
-        if folder is not None:
-            _empty(folder)
+        if "tmp_path" in made and made["tmp_path"].cached_result is not None:
+            _empty(made["tmp_path"].cached_result[0])
         item.stash[_current] = sim
         try:
             test(sim)

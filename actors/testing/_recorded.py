@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, cast
+from types import TracebackType
+from typing import Any, Literal, Self, cast
 
 import msgspec
 
@@ -46,6 +47,9 @@ class RecordedModel:
     Secrets are taken out of requests and answers before they are compared, written and returned:
     what looks like an API key, the values of environment variables such as `…_API_KEY`, and what
     `redact` says.
+
+    `with RecordedModel(…) as model:` verifies at the end of the block, unless it ends by an
+    exception: a call without a recording comes out, also where a pattern swallowed it.
 
     Args:
         model: the real model, or a model's name; None is enough to replay.
@@ -86,6 +90,7 @@ class RecordedModel:
         self._cassette = Cassette(Path(path), empty=self.mode == "record")
         self._asked: Counter[str] = Counter()
         self._calls: list[ModelCall] = []
+        self._missed: NoRecording | None = None
         # The same whether it is recorded or replayed, since it is a part of the request.
         self.name: str = name or (
             model if isinstance(model, str) else getattr(model, "name", None) or self._found_name()
@@ -146,6 +151,29 @@ class RecordedModel:
         self._note(msgspec.structs.replace(call, reply=found.reply))
         show_answer(found.reply)
         return found.reply
+
+    def verify(self) -> None:
+        """Make sure that the cassette had each call.
+
+        Raises:
+            NoRecording: it had not; raised again here, because a pattern may have taken it for a
+                failure of the agent.
+        """
+        with self._lock:
+            if self._missed is not None:
+                raise self._missed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.verify()
 
     async def aclose(self) -> None:
         """Close the real model."""
@@ -209,7 +237,9 @@ class RecordedModel:
         with self._lock:
             times = self._cassette.times(key)
             difference = "" if times else self._cassette.difference(request)
-        return NoRecording(self._cassette.path, self.name, times, difference)
+            error = NoRecording(self._cassette.path, self.name, times, difference)
+            self._missed = self._missed or error
+        return error
 
     def _note(self, call: ModelCall) -> None:
         with self._lock:

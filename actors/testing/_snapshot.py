@@ -5,6 +5,7 @@ The storing, finding and updating is syrupy's (extra `testing`): `pytest --snaps
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -78,6 +79,13 @@ class _RunExtension(SingleFileSnapshotExtension):
         return compare(stored, CanonicalRun.from_json(new), cost=self.cost, tokens=self.tokens)
 
 
+# One for each tolerance: syrupy finds what it is yet to write by the very class.
+@functools.cache
+def _extension(cost: float, tokens: float | None, mask: tuple[str, ...]) -> type[_RunExtension]:
+    options = {"cost": cost, "tokens": tokens, "mask": mask}
+    return type("_RunExtension", (_RunExtension,), options)
+
+
 class RunSnapshot:
     """The stored runs of one test; the fixture `run_snapshot`.
 
@@ -88,10 +96,16 @@ class RunSnapshot:
         snapshot: syrupy's own.
         report: told how a run differs; pytest cuts the explanations of assertions short.
         frozen: whether nothing may be written, whatever the options say.
+        again: whether the test has run in this session before: what it stored then is compared.
     """
 
     def __init__(
-        self, snapshot: SnapshotAssertion, report: Callable[[str], None], *, frozen: bool
+        self,
+        snapshot: SnapshotAssertion,
+        report: Callable[[str], None],
+        *,
+        frozen: bool,
+        again: bool = False,
     ) -> None:
         # Invariant: all that are made of one another share it, since it numbers the runs.
         self._snapshot = snapshot
@@ -99,6 +113,9 @@ class RunSnapshot:
         if frozen:
             snapshot.update_snapshots = False
             snapshot.update_new_snapshots_only = False
+        elif again and snapshot.update_snapshots:
+            snapshot.update_snapshots = False
+            snapshot.update_new_snapshots_only = True
         self._extension: type[_RunExtension] = _RunExtension
         self._name: str | None = None
 
@@ -118,9 +135,8 @@ class RunSnapshot:
             mask: regular expressions of what else differs each time.
             name: names the stored run; None numbers them.
         """
-        options = {"cost": cost, "tokens": tokens, "mask": tuple(mask)}
         found = RunSnapshot(self._snapshot, self._report, frozen=False)
-        found._extension = type("_RunExtension", (_RunExtension,), options)
+        found._extension = _extension(cost, tokens, tuple(mask))
         found._name = name
         return found
 

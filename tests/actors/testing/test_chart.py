@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections import deque
 
 import pytest
 
 from actors import Actor
 from actors.testing import Simulation
 from actors.testing._chart import MOST_LINES, chart
-from actors.testing._history import Event
+from actors.testing._history import Event, canonical
 
 PICTURE = """\
            /account          /teller           test
@@ -160,3 +162,18 @@ def test_long_names_are_shortened_and_explained_and_stay_apart():
 
 def test_long_messages_are_shortened():
     assert max(map(len, lines([event("start", what="x" * 500)]))) < 120
+
+
+def test_what_holds_a_set_has_one_text_whatever_the_order_of_the_set():
+    one, other = {0, 8}, {8, 0}
+    assert repr(one) != repr(other), "they are in the way of each other"
+    for held in (
+        lambda numbers: functools.partial(sorted, numbers, key=numbers),
+        lambda numbers: deque([numbers]),
+        lambda numbers: [{"numbers": (numbers,)}],
+        ValueError,
+    ):
+        assert canonical(held(one)) == canonical(held(other))
+    partial = functools.partial(sorted, one, reverse=True)
+    assert canonical(partial) == "partial(<built-in function sorted>, set(0, 8), reverse=True)"
+    assert canonical(deque([one])) == "deque([set(0, 8)])"

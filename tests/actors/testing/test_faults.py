@@ -802,6 +802,8 @@ def test_a_slow_model_finds_an_agent_without_a_deadline():
         lambda f: f.crash(None, at=1),
         lambda f: f.crash(7, at=1),
         lambda f: f.crash("", at=1),
+        lambda f: f.crash("a", at=1),
+        lambda f: f.reorder("team/*"),
         lambda f: f.delay(seconds=-1),
         lambda f: f.delay(seconds=(2, 1)),
         lambda f: f.delay(seconds=(1, 2, 3)),
@@ -965,3 +967,15 @@ def test_a_team_with_faults_has_the_same_history_again_in_the_same_process(tmp_p
     assert "crash (before)" in texts[0]
     (tmp_path / "other").mkdir()
     assert team(9, tmp_path / "other") != texts[0]
+
+
+def test_a_path_without_its_slash_is_refused_and_the_name_of_a_thread_is_none():
+    with Simulation() as sim:
+        with pytest.raises(InvalidOption, match=r'begins with "/", such as "/writer"'):
+            sim.faults.crash("writer", at=1)
+        log = sim.system.spawn(Log, name="log")
+        every = sim.faults.delay("**", seconds=1)
+        tests_own = sim.faults.delay(log, source="test", seconds=1)
+        log.tell("x")
+        sim.run()
+    assert (every.times, tests_own.times) == (1, 1)

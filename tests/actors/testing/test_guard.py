@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
-from actors import Agent, Message, resolve_model
+from actors import Actor, Agent, Message, resolve_model
 from actors.testing import RealModelBlocked, RecordedModel, ScriptedModel, block_real_models
 from patterns import Fallback
 
@@ -34,11 +36,36 @@ async def test_the_local_model_is_blocked_before_it_is_loaded(tmp_path):
     assert model._engine is None
 
 
-async def test_a_pattern_that_swallows_the_failure_is_found_out_by_the_list(endpoint, system):
+async def test_a_failure_that_a_pattern_swallowed_comes_out_at_the_end(endpoint, system):
     team = Fallback([Agent(endpoint, name="writer"), lambda _: "spare"], system=system)
+    with pytest.raises(RealModelBlocked, match="writer"), block_real_models():
+        assert (await team.run("hello")).text == "spare"
     with block_real_models() as blocked:
         await team.run("hello")
-    assert [error.agent for error in blocked.errors] == ["writer"]
+        assert [error.agent for error in blocked.clear()] == ["writer"]
+    assert blocked.errors == ()
+    with pytest.raises(LookupError), block_real_models():
+        await team.run("hello")
+        raise LookupError
+
+
+def test_a_failure_that_the_test_has_heard_of_is_over(endpoint, system):
+    agent = Agent(endpoint, name="writer", system=system)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(block_real_models())
+        with pytest.raises(RealModelBlocked):
+            agent.run("hello").get(timeout=20)
+
+
+def test_a_handler_that_swallows_it_is_not_the_test(endpoint, system):
+    class Author(Actor):
+        def on_receive(self, _):
+            with contextlib.suppress(RealModelBlocked):
+                agent.run("hello").get(timeout=20)
+
+    agent = Agent(endpoint, name="writer", system=system)
+    with pytest.raises(RealModelBlocked), block_real_models():
+        system.spawn(Author).ask("write", timeout=20)
 
 
 async def test_doubles_answer_and_a_recording_is_blocked_at_the_real_model(

@@ -116,6 +116,10 @@ import unittest
 runs = []
 
 @pytest.fixture
+def inbox():
+    return []
+
+@pytest.fixture(scope="module")
 def shared():
     return []
 
@@ -133,16 +137,10 @@ def box(sim):
 def file(tmp_path):
     return tmp_path / "log.txt"
 
-def of_the_test_kit():
-    return []
-
-of_the_test_kit.__module__ = "actors.testing.anywhere"
-of_the_test_kit = pytest.fixture(of_the_test_kit)
-
 @pytest.mark.simulate(seeds=3)
-def test_fresh_ones(sim, shared, box, file, tmp_path, an_async_one, of_the_test_kit):
-    of_the_test_kit.append(sim.seed)
-    assert of_the_test_kit == [sim.seed]
+def test_fresh_ones(sim, shared, inbox, box, file, tmp_path, an_async_one):
+    inbox.append(sim.seed)
+    assert inbox == [sim.seed]
     shared.append(sim.seed)
     runs.append(sim.seed)
     assert box.ask("all") == []
@@ -162,12 +160,12 @@ async def test_a_coroutine(sim):
     await asyncio.sleep(3600)
     assert await sim.system.spawn(Box).request("all") == []
 
-async def test_without_the_marker_it_is_run_once(sim, box, shared):
+async def test_without_the_marker_it_is_run_once(sim, box, inbox):
     assert sim.seed == 0
-    shared.append(1)
+    inbox.append(1)
     await asyncio.sleep(3600)
     assert await box.request("all") == []
-    assert shared == [1]
+    assert inbox == [1]
 
 @pytest.mark.simulate(seeds=2)
 @pytest.mark.parametrize("number", [1, 2])
@@ -246,6 +244,113 @@ def test_with_as_many_seeds_as_usual(sim):
     assert "the 2nd of 3 seeds" in str(result.stdout)
 
 
+def test_every_fixture_of_function_scope_is_made_anew_for_each_seed(run):
+    result = run(
+        """
+import logging, os
+ended = []
+
+@pytest.fixture(autouse=True)
+def by_itself():
+    assert "SEED" not in os.environ
+    yield
+    ended.append("by itself")
+
+@pytest.fixture(params=["x", "y"])
+def box(request):
+    yield [request.param]
+    ended.append("box")
+
+@pytest.fixture
+def crate(box):
+    yield box
+    ended.append("crate")
+
+@pytest.fixture
+def needed_by_an_async_one():
+    return []
+
+@pytest.fixture
+async def kept(needed_by_an_async_one):
+    yield needed_by_an_async_one
+
+@pytest.fixture
+def on_request():
+    return []
+
+@pytest.mark.simulate(seeds=3)
+def test_theirs(sim, crate, box):
+    if sim.seed == 0:
+        ended.clear()
+    assert ended == ["crate", "box", "by itself"] * sim.seed
+    box.append(sim.seed)
+    assert crate[1:] == [sim.seed]
+
+@pytest.mark.simulate(seeds=3)
+def test_those_of_pytest(sim, monkeypatch, capsys, caplog, request, recwarn):
+    monkeypatch.setenv("SEED", "1")
+    print("seed", sim.seed)
+    logging.getLogger().warning("seed")
+    assert capsys.readouterr().out == f"seed {sim.seed}\\n"
+    assert len(caplog.records) == 1
+    request.getfixturevalue("on_request").append(1)
+    assert request.getfixturevalue("on_request") == [1]
+    folder = request.getfixturevalue("tmp_path")
+    assert list(folder.iterdir()) == []
+    (folder / "file").write_text("")
+
+@pytest.mark.simulate(seeds=3)
+def test_what_async_ones_need_is_kept(sim, kept, needed_by_an_async_one):
+    kept.append(sim.seed)
+    assert needed_by_an_async_one == list(range(sim.seed + 1))
+
+class TestMethods:
+    def setup_method(self):
+        assert not hasattr(self, "seeds")
+        self.seeds = []
+
+    @pytest.fixture
+    def own(self):
+        return self.seeds
+
+    @pytest.mark.simulate(seeds=3)
+    def test_the_instance_is_new(self, sim, own):
+        own.append(sim.seed)
+        assert self.seeds == [sim.seed]
+
+    def teardown_method(self):
+        assert len(self.seeds) == 1
+""",
+        "-q",
+    )
+    result.assert_outcomes(passed=5)
+
+
+def test_where_a_test_fails_and_then_its_fixture_the_test_is_told_first(run):
+    result = run(
+        """
+@pytest.fixture
+def box():
+    yield []
+    raise LookupError("the fixture")
+
+@pytest.mark.simulate(seeds=3)
+def test_both(sim, box):
+    raise ValueError("the test")
+
+@pytest.mark.simulate(seeds=3)
+def test_the_fixture_alone(sim, box):
+    pass
+""",
+        "-q",
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        ["E *ValueError: the test", "E *fixture*LookupError('the fixture')"]
+    )
+    result.stdout.fnmatch_lines(["E *LookupError: the fixture"])
+
+
 def test_what_is_wrong_with_a_marker_is_said(run):
     result = run(
         """
@@ -261,6 +366,9 @@ def test_c(sim): pass
 @pytest.mark.simulate
 def test_d(): pass
 
+@pytest.mark.simulate(system={"nope": 1})
+def test_g(sim): pass
+
 @pytest.fixture
 async def box(sim): pass
 
@@ -268,7 +376,7 @@ async def box(sim): pass
 async def test_e(box, sim): pass
 
 @pytest.fixture
-def hidden(request): return request.getfixturevalue("sim")
+async def hidden(request): return request.getfixturevalue("sim")
 
 @pytest.mark.simulate
 def test_f(sim, hidden): pass
@@ -279,9 +387,10 @@ def test_f(sim, hidden): pass
     assert "'sedes': expected one of its options: seeds, systematic, steps, system, shrink" in text
     assert "seeds=0: expected a whole number of at least 1" in text
     assert "the options of `simulate` have names: simulate(seeds=3)" in text
+    assert "system={'nope': 1}: expected options of `ActorSystem`: name, supervision, " in text
     assert "take the fixture `sim`, as in `def test_d(sim)`" in text
     assert "the fixture 'box' is async and depends on `sim`" in text
-    assert "and not by `getfixturevalue`" in text
+    assert "take it as an argument, in the test and in its fixtures" in text
     assert "passed" not in result.outlines[-1]
 
 

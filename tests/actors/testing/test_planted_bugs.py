@@ -1,8 +1,9 @@
 """Bugs of the kinds that runtimes have, planted into this one, and found by simulation.
 
-Each is a real function of the runtime, a service or a pattern that was made wrong in one corner,
-so that all goes well unless two things cross. Beside it stands a scenario as a user would write it;
-it passes with the sound code for every seed, and fails with the bug for one of the same seeds.
+Each is a real function of the runtime, a service or a pattern that was made wrong in one corner.
+With most of them all goes well unless two things cross, which they do for some seeds; a group that
+is restarted twice shows for every seed. Beside each stands a scenario as a user would write it; it
+passes with the sound code for every seed, and fails with the bug for at least one of the same seeds.
 """
 
 from __future__ import annotations

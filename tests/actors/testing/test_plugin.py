@@ -123,6 +123,53 @@ def test_a_run_that_differs_is_told_by_class_and_diff_within_its_tolerance(sessi
     assert "2 failed" in out, "it is not written over in CI"
 
 
+SEEDS = """
+import pytest
+from actors import Actor, Agent
+from actors.testing import capture_run
+from patterns import Pipeline, Stage
+
+@pytest.mark.simulate(seeds=10)
+def test_seeds(sim, run_snapshot):
+    order = []
+
+    class Racer(Actor):
+        def on_receive(self, message):
+            order.append(message)
+
+    racers = [sim.system.spawn(Racer) for _ in range(4)]
+    for number, racer in enumerate(racers):
+        racer.tell(number)
+    sim.run()
+    for text in ("first", f"second{sorted(order)}"):
+        with capture_run(system=sim.system) as capture:
+            capture.result = Pipeline([Stage("a", Agent(lambda _: text))]).run("q").get()
+        assert capture == run_snapshot(cost=0.1)
+"""
+
+
+@pytest.mark.slow
+def test_all_seeds_of_a_test_are_compared_with_the_same_stored_runs(session):
+    racy = {"test_seeds.py": SEEDS.replace("sorted(order)", "order")}
+    code, out = session(racy, "--snapshot-update")
+    assert code == 1, "the second seed is compared with what the first one stored"
+    assert "output changed" in out
+
+    sound = {"test_seeds.py": SEEDS}
+    code, out = session(sound, "--snapshot-update")
+    assert code == 0, out
+    stored = session.folder / "__snapshots__" / "test_seeds"
+    names = ["test_seeds.1.run.json", "test_seeds.run.json"]
+    assert sorted(path.name for path in stored.iterdir()) == names
+    for options in ([], ["--simulate-seeds=20"], ["--simulate-seed=5"]):
+        code, out = session({}, *options)
+        assert code == 0, out
+        assert "unused" not in out
+    code, out = session(racy, "--simulate-seed=5")
+    assert code == 1
+    assert "output changed" in out
+
+
 @pytest.mark.slow
 def test_what_is_no_run_is_an_error_and_no_difference(session):
     code, out = session({"test_x.py": "def test_x(run_snapshot):\n    assert 5 == run_snapshot\n"})
@@ -185,6 +232,46 @@ def test_real_models_are_blocked_by_option_and_fixture_and_allowed_by_marker(ses
     assert "4 passed" in out
 
 
+SWALLOWED = """
+import pytest
+from actors import Agent, resolve_model
+from actors.testing import RealModelBlocked
+from patterns import Fallback
+
+def writer():
+    return Agent(resolve_model("openai:m", base_url="http://127.0.0.1:9/v1"), name="writer")
+
+def team():
+    return Fallback([writer(), lambda _: "spare"])
+
+@pytest.mark.simulate(seeds=2)
+def test_swallowed(sim, {fixture}):
+    assert team().run("hello").get().text == "spare"
+
+@pytest.mark.simulate(seeds=2)
+def test_caught(sim, {fixture}):
+    with pytest.raises(RealModelBlocked):
+        writer().run("hello").get()
+
+@pytest.mark.simulate(seeds=2)
+def test_expected(sim, no_real_models):
+    team().run("hello").get()
+    assert len(no_real_models.clear()) == 1
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ini", "fixture"),
+    [("", "no_real_models"), ("callboard_real_models = false", "tmp_path")],
+)
+def test_a_blocked_call_that_was_swallowed_fails_the_test(session, ini, fixture):
+    code, out = session({"test_it.py": SWALLOWED.replace("{fixture}", fixture)}, ini=ini)
+    assert code == 1
+    assert "1 failed, 2 passed" in out
+    assert "FAILED test_it.py::test_swallowed - actors.testing._errors.RealModelBlocked" in out
+
+
 @pytest.mark.slow
 def test_scripts_are_verified_at_the_end_of_the_test(session):
     test = "def test_x(scripted_model):\n    scripted_model(['never asked for'])\n"
@@ -192,6 +279,24 @@ def test_scripts_are_verified_at_the_end_of_the_test(session):
     assert code == 1
     assert "UnusedReplies: scripted: 0 calls were made" in out
     assert "1 passed, 1 error" in out
+
+
+@pytest.mark.slow
+def test_cassettes_are_verified_at_the_end_of_each_run(session):
+    test = """
+import pytest
+from actors import Agent
+from patterns import Fallback
+
+@pytest.mark.simulate(seeds=2)
+def test_x(sim, recorded_model):
+    team = Fallback([Agent(recorded_model(None, "tape"), name="w"), lambda _: "spare"])
+    assert team.run("hello").get().text == "spare"
+"""
+    code, out = session({"test_x.py": test})
+    assert code == 1
+    assert "NoRecording: tape has no such request" in out
+    assert "replay this: pytest test_x.py::test_x --simulate-seed=0" in out
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ from actors.testing import (
     ScriptedReply,
     block_real_models,
 )
+from patterns import Fallback
 
 HELLO = "Say hello."
 
@@ -121,6 +122,18 @@ async def test_a_missing_recording_says_how_to_record_and_how_the_nearest_reques
     ]
     assert changed == ["-  lions and", "+  tigers and"]
     assert str(path) in str(caught.value)
+
+
+async def test_a_missing_recording_that_a_pattern_swallowed_comes_out_at_the_end(path, system):
+    with pytest.raises(NoRecording), RecordedModel(None, path) as model:
+        team = Fallback([Agent(model, name="writer"), lambda _: "spare"], system=system)
+        assert (await team.run(HELLO)).text == "spare"
+    with pytest.raises(LookupError, match="theirs"), model:
+        raise LookupError("theirs")
+    with RecordedModel(ScriptedModel(["one"]), path, "auto") as auto:
+        await ask(auto)
+    with RecordedModel(None, path) as replay:
+        await ask(replay)
 
 
 async def test_an_empty_cassette_says_so_without_a_difference(path):
