@@ -7,17 +7,17 @@ it, its wider fixtures, its report) takes longer than a simulation.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import inspect
 import shutil
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+
+from actors.testing._fixtures import finish, fresh, kept, renew_instance
 
 if TYPE_CHECKING:  # pytest loads this at each start, whether there are simulations or not
     from actors.testing._explore import Plan
@@ -41,9 +41,6 @@ _current = pytest.StashKey["Simulation"]()
 _plan = pytest.StashKey["Plan"]()
 _section = pytest.StashKey[str]()
 _PROPERTY = "simulation"
-
-_OF_A_PARAMETER = "get_direct_param_fixture_func"
-"""The name of the function that stands for a parameter among pytest's fixtures."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -147,7 +144,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if case:
         item.runtest = lambda: _run_case(item)  # type: ignore[method-assign]
         return
-    for name in _fresh(item):
+    for name in fresh(item):
         item.funcargs[name] = None
     # Plugins for real event loops have made the item one of theirs, if the test is async.
     item.setup = types.MethodType(pytest.Function.setup, item)  # type: ignore[method-assign]
@@ -190,65 +187,6 @@ def _plan_of(item: pytest.Function, marks: list[pytest.Mark]) -> Plan:
     pytest.fail(wrong, pytrace=False)
 
 
-def _fresh(item: pytest.Function) -> list[str]:
-    """Return the fixtures that are made for each run: those of function scope, but what is kept."""
-    definitions = item._fixtureinfo.name2fixturedefs
-    kept = _kept(item)
-    return [
-        name
-        for name in item.fixturenames
-        if name in definitions and definitions[name][-1].scope == "function" and name not in kept
-    ]
-
-
-def _kept(item: pytest.Function) -> set[str]:
-    """Return the fixtures of function scope that are made once for all runs.
-
-    Async ones, since a real loop runs them, and what they need; the folder, which is emptied
-    instead; parameters.
-    """
-    definitions = item._fixtureinfo.name2fixturedefs
-    kept = {
-        name for name, found in definitions.items() if found[-1].func.__name__ == _OF_A_PARAMETER
-    }
-    for name, found in definitions.items():
-        if not any(_is_async(definition.func) for definition in found):
-            continue
-        needed = _needed(name, definitions)
-        for other in sorted(needed & definitions.keys(), key=lambda other: other != "sim"):
-            if definitions[other][-1].scope == "function" and _is_ours(definitions[other][-1].func):
-                pytest.fail(
-                    f"the fixture {name!r} is async and depends on `{other}`: make it a plain "
-                    "function, which may use `sim.run(...)`",
-                    pytrace=False,
-                )
-        kept |= needed
-    if "sim" not in _needed("tmp_path", definitions):
-        kept.add("tmp_path")
-    return kept
-
-
-def _needed(name: str, definitions: Mapping[str, Sequence[Any]]) -> set[str]:
-    """Return this fixture, those it needs, and those that they need."""
-    needed: set[str] = set()
-    waiting = [name]
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            for definition in definitions.get(name, ()):
-                waiting.extend(definition.argnames)
-    return needed
-
-
-def _is_ours(function: Any) -> bool:
-    return str(getattr(function, "__module__", "")).startswith("actors.testing.")
-
-
-def _is_async(function: Any) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-
-
 # -- the test --------------------------------------------------------------------------------------
 
 
@@ -259,11 +197,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if _plan not in pyfuncitem.stash:
         return None
     item = pyfuncitem
-    fresh = _fresh(item)
+    anew = fresh(item)
     names = item._fixtureinfo.argnames
     # What pytest does for a fixture takes as long as a third of a simulation.
-    alone = fresh == ["sim"] and len(item._fixtureinfo.name2fixturedefs["sim"]) == 1
-    kept = _kept(item)
+    alone = anew == ["sim"] and len(item._fixtureinfo.name2fixturedefs["sim"]) == 1
+    once = kept(item)
     finalizers = item.session._setupstate.stack[item][0]
 
     def end(before: int) -> None:
@@ -271,17 +209,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         if len(finalizers) > before:
             added = finalizers[before:]
             del finalizers[before:]
-            finalizers.extend(_finish(item, added, kept))
+            finalizers.extend(finish(item, added, once))
 
     def test(sim: Simulation) -> None:
         __tracebackhide__ = True
         before = len(finalizers)
-        _renew_instance(item)
+        renew_instance(item)
         try:
             if alone:
                 item.funcargs["sim"] = sim
             else:
-                for name in fresh:
+                for name in anew:
                     item.funcargs[name] = item._request.getfixturevalue(name)
             _call(item, sim, {name: item.funcargs[name] for name in names})
         except BaseException as error:
@@ -304,39 +242,6 @@ def _call(item: pytest.Function, sim: Simulation, arguments: dict[str, Any]) -> 
         sim.run(result)
     elif isinstance(result, types.AsyncGeneratorType):
         pytest.fail("a simulated test must not yield", pytrace=False)
-
-
-def _renew_instance(item: pytest.Function) -> None:
-    """Have the test be a method of a new instance of its class, as each test of pytest's is."""
-    method = item.obj
-    if item.cls is None or getattr(method, "__self__", None) is not item.instance:
-        return  # a static method, or what another plugin has put in its place
-    item._instance = item._getinstance()  # type: ignore[no-untyped-call]
-    item.obj = method.__func__.__get__(item._instance)
-
-
-def _finish(
-    item: pytest.Function, finalizers: list[Callable[[], object]], kept: set[str]
-) -> list[Callable[[], object]]:
-    """End the fixtures of a run, the last one first, so that the next run makes them anew.
-
-    Also those that the test asked for while it ran. Returns the finalizers of those that are kept.
-    """
-    __tracebackhide__ = True
-    later: list[Callable[[], object]] = []
-    try:
-        with contextlib.ExitStack() as all_of_them:  # even where one of them fails
-            for finalizer in finalizers:
-                definition = getattr(getattr(finalizer, "func", None), "__self__", None)
-                if getattr(definition, "argname", None) in kept:
-                    later.append(finalizer)
-                else:
-                    all_of_them.callback(finalizer)
-    finally:
-        made = item._request._fixture_defs
-        for name in [name for name, found in made.items() if found.cached_result is None]:
-            del made[name]
-    return later
 
 
 def _run_case(item: pytest.Function) -> None:
