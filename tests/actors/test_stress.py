@@ -40,7 +40,6 @@ def switching(request):
     sys.setswitchinterval(request.param)
     logger.disable("actors")  # a traceback for each of ten thousand failures
     yield
-    logger.enable("actors")
     sys.setswitchinterval(before)
 
 
@@ -225,8 +224,8 @@ def test_no_request_hangs_while_its_targets_end_and_restart_in_every_way(settled
         for cls, dispatcher in ((Mortal, None), (MortalOnLoop, None), (Mortal, "pinned"))
         for restart in ("permanent", "transient", "temporary")
     ]
-    # Each is there from the start: to make one is a step in Python, in which others may count.
-    outcomes = Counter(answered=0, dead=0, error=0)
+    # No Counter: a collection that comes in between its two steps lets others count meanwhile.
+    outcomes = []
     letters = []
     with ActorSystem(supervision=TOLERANT) as system:
         system.events.subscribe(letters.append, DeadLetter)
@@ -274,11 +273,11 @@ def test_no_request_hangs_while_its_targets_end_and_restart_in_every_way(settled
                     else:
                         answer = ref.request(message).get(timeout=20)
                     assert answer == message
-                    outcomes["answered"] += 1
+                    outcomes.append("answered")
                 except ActorDeadError:
-                    outcomes["dead"] += 1
+                    outcomes.append("dead")
                 except ValueError:
-                    outcomes["error"] += 1
+                    outcomes.append("error")
 
         def ask_all():
             try:
@@ -288,8 +287,8 @@ def test_no_request_hangs_while_its_targets_end_and_restart_in_every_way(settled
 
         run_all(ask_all, lambda: reaper(random.Random(seed + 100)))
         stats = assert_balanced(system, settled, eventually)
-        assert sum(outcomes.values()) == 16_000
-        assert outcomes["answered"] > 0
+        assert len(outcomes) == 16_000
+        assert "answered" in outcomes
         late = [letter for letter in letters if letter.kind == "late_reply"]
         assert (len(letters) - len(late), len(late)) == (stats.dead, stats.late_replies)
         assert system.failure is None

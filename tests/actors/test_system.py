@@ -296,6 +296,7 @@ def log():
     sink = logger.add(lines.append, format="{level} {message}", level="WARNING")
     yield lines
     logger.remove(sink)
+    logger.disable("actors")
 
 
 class ManualClock:
