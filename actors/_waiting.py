@@ -55,6 +55,9 @@ SHARE = 50
 MOMENT = 0.05
 """Seconds before the end of a wait in which an answer is not sure to come in time any more."""
 
+PATIENCE = 60.0
+"""Seconds for which a circle may last until another gives up; who waits for an hour, hangs."""
+
 _get_running_loop = asyncio._get_running_loop
 _current_task = asyncio.current_task
 
@@ -212,9 +215,9 @@ def _circle(me: Any) -> list[_Step]:
         # it was seen, was there at one time; and then nobody in it can go on any more.
         if not all(map(_lasts, circle)):
             continue
-        mine = _gives_up(me)
+        before = min(_gives_up(me) - MOMENT, me.now() + PATIENCE)
         others = {step.cell for step in circle if step.cell is not me}
-        early = {id(cell) for cell in others if _gives_up(cell) < mine - MOMENT}
+        early = {id(cell) for cell in others if _gives_up(cell) < before}
         if not early:
             return circle
         free |= early

@@ -581,17 +581,25 @@ def test_who_gives_up_before_the_others_answers_them_then(way, kind):
         assert outcome == "echo" or (outcome is None and kind is PatientAsync)
 
 
+class AsksWithin(Actor):
+    def on_receive(self, message):
+        if message == "echo":
+            return message
+        (seconds, ref), *rest = message
+        return ref.ask(rest or "echo", timeout=seconds)
+
+
+def test_who_gives_up_in_an_hour_holds_nobody_up():
+    with ActorSystem() as system:
+        a, b = system.spawn(AsksWithin), system.spawn(AsksWithin)
+        with pytest.raises(WouldDeadlock):
+            a.request([(3600, b), (None, a)]).get(timeout=SECONDS)
+
+
 @pytest.mark.parametrize(("first", "second"), [(10, 5), (5, 5), (None, 5), (None, None)])
 def test_who_closes_a_circle_is_told_at_once_unless_another_gives_up_sooner(first, second):
-    class Asks(Actor):
-        def on_receive(self, message):
-            if message == "echo":
-                return message
-            (seconds, ref), *rest = message
-            return ref.ask(rest or "echo", timeout=seconds)
-
     with ActorSystem() as system:
-        a, b = system.spawn(Asks, name="a"), system.spawn(Asks, name="b")
+        a, b = system.spawn(AsksWithin), system.spawn(AsksWithin)
         with pytest.raises(Timeout) as caught:
             a.request([(first, b), (second, a)]).get(timeout=SECONDS)
         assert isinstance(caught.value, WouldDeadlock)

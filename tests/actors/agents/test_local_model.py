@@ -319,6 +319,8 @@ def test_the_process_ends_cleanly_with_a_generation_under_way():
     done = run_script(
         PRELUDE
         + """
+    # Whoever runs the tests in the background of a shell has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(model.load())
     def answer():
         try:
