@@ -11,8 +11,9 @@ from typing import Any, TypeVarTuple
 
 from actors._dispatch._loop import LoopDispatcher
 from actors._driver import Driver
-from actors.testing._errors import RealWorld, SimulationError
+from actors.testing._errors import SimulationError
 from actors.testing._kernel import Kernel, SimulatedThread
+from actors.testing._world import refuse
 
 __all__ = ["SimulatedDispatcher", "SimulatedLoop"]
 
@@ -153,7 +154,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Future[Any]:
         self._refuse_if_closed()
         if executor is not None:
-            raise RealWorld(
+            refuse(
                 "an executor has real threads; in a simulation pass None (or use "
                 "`asyncio.to_thread`), which takes a simulated one"
             )
@@ -172,7 +173,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     async def subprocess_exec(self, *_: Any, **__: Any) -> Any:
         """Refuse: a process is of the real world."""
-        raise RealWorld("a simulation starts no processes; give the actor a double")
+        refuse("a simulation starts no processes; give the actor a double")
 
     subprocess_shell = subprocess_exec
 

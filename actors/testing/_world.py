@@ -18,13 +18,13 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from actors._clock import ambient
 from actors._executing import local
 from actors.testing._errors import RealWorld
 
-__all__ = ["closed_world"]
+__all__ = ["closed_world", "refuse"]
 
 __tracebackhide__ = True  # pytest shows the lines of the test, not these
 
@@ -94,14 +94,25 @@ class _Doors:
 _doors = _Doors()
 
 
-def _refuse(scope: closed_world, what: str) -> None:
-    error = RealWorld(
+def _refuse(what: str) -> None:
+    refuse(
         f"code in a simulation wanted to {what}, which takes real time and comes out differently "
         "each time; use what the runtime has (timers, `asyncio.sleep`, `asyncio.to_thread`), or "
         "give the actor a double"
     )
-    # Whoever is asked may have a way to deal with errors; the test is to hear of it all the same.
-    scope.refused(error)
+
+
+def refuse(text: str) -> NoReturn:
+    """Raise a refusal, of which the test hears even if somebody catches it.
+
+    Raises:
+        RealWorld: with that text.
+    """
+    error = RealWorld(text)
+    scope = _doors.shut()
+    if scope is not None:
+        # Whoever is asked may have a way to deal with errors; the test is to hear all the same.
+        scope.refused(error)
     raise error
 
 
@@ -116,7 +127,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         if scope.files or isinstance(args[0], int) or _is_own():
             return
         what = f"{what} ({args[0]!r}; `sim.allow('files')` permits it)"
-    _refuse(scope, what)
+    _refuse(what)
 
 
 def _is_own() -> bool:
@@ -133,16 +144,14 @@ def _is_own() -> bool:
 
 
 def _sleep(seconds: float) -> None:
-    scope = _doors.shut()
-    if scope is not None:
-        _refuse(scope, "sleep")
+    if _doors.shut() is not None:
+        _refuse("sleep")
     _real_sleep(seconds)
 
 
 def _start(thread: threading.Thread) -> None:
-    scope = _doors.shut()
-    if scope is not None:
-        _refuse(scope, f"start the thread {thread.name!r}")
+    if _doors.shut() is not None:
+        _refuse(f"start the thread {thread.name!r}")
     _real_start(thread)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Queue
@@ -831,6 +833,20 @@ def test_who_catches_a_refusal_does_not_hide_it_from_the_test(what):
         call.tell(what)
         with pytest.raises(RealWorld):
             sim.run()
+
+
+def test_refusals_of_the_loop_are_not_hidden_either():
+    async def starts_a_process_on_the_loop():
+        with contextlib.suppress(Exception):
+            await asyncio.create_subprocess_exec("true")
+
+    async def has_an_executor():
+        with ThreadPoolExecutor() as executor, contextlib.suppress(Exception):
+            await asyncio.get_running_loop().run_in_executor(executor, print)
+
+    for what in (starts_a_process_on_the_loop, has_an_executor):
+        with Simulation() as sim, pytest.raises(RealWorld):
+            sim.system.spawn(AsyncCall).ask(what)
 
 
 def test_files_may_be_opened_where_that_is_allowed(tmp_path):
