@@ -1,10 +1,11 @@
-"""What every double of a model does: note its calls, show them in the trace, wait, use JSON."""
+"""What doubles of models share: notes of calls, verifying, the trace, waiting, JSON."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import msgspec
 
@@ -16,6 +17,7 @@ __all__ = [
     "INPUT_MESSAGES",
     "OUTPUT_MESSAGES",
     "ModelCall",
+    "Verified",
     "decoded",
     "pause",
     "show_answer",
@@ -54,6 +56,26 @@ class ModelCall(msgspec.Struct, frozen=True):
     def prompt(self) -> str:
         """The last message's text."""
         return self.messages[-1].content
+
+
+class Verified:
+    """What is a scope that verifies at its end, unless it ends by an exception."""
+
+    def verify(self) -> None:
+        """Raise what the test has to hear of."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.verify()
 
 
 def show_question(messages: Sequence[Message]) -> None:

@@ -23,6 +23,7 @@ import msgspec
 from actors._errors import InvalidOption
 from actors._system import ActorSystem
 from actors.testing._errors import EndlessSimulation, NotDeterministic
+from actors.testing._options import check_count
 from actors.testing._outcome import Attempt, Outcome
 from actors.testing._schedules import Replay
 from actors.testing._shrink import Shrunk, shrink
@@ -66,11 +67,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**options)
 
 
-def _check_count(name: str, value: object, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidOption(name, value, f"a whole number of at least {least}")
-
-
 def _check_systematic(name: str, value: object) -> None:
     if not isinstance(value, bool) and not (isinstance(value, int) and value > 0):
         raise InvalidOption(
@@ -89,11 +85,11 @@ def _check_system(name: str, value: object) -> None:
 
 
 _CHECKS: dict[str, Callable[[str, object], None]] = {
-    "seeds": _check_count,
+    "seeds": check_count,
     "systematic": _check_systematic,
-    "steps": _check_count,
+    "steps": check_count,
     "system": _check_system,
-    "shrink": lambda name, value: _check_count(name, value, 0),
+    "shrink": lambda name, value: check_count(name, value, 0),
 }
 
 

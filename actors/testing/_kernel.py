@@ -93,7 +93,19 @@ class _Signal:
         self._wake()
 
 
-class SimulatedThread:
+class _Left:
+    """Whose place nobody has to take when it waits: it is left, or refused."""
+
+    __slots__ = ()
+
+    def before_block(self) -> None:
+        """Nobody has to be told."""
+
+    def after_block(self) -> None:
+        """Nor that it goes on."""
+
+
+class SimulatedThread(_Left):
     """What a thread of the pool is in earnest: it takes the turns of sync actors.
 
     It runs on a stack of its own, so that it can be left in the middle of a handler that waits.
@@ -131,26 +143,14 @@ class SimulatedThread:
     def end(self) -> None:
         """There is no pool that could end."""
 
-    def before_block(self) -> None:
-        """Whoever waits is left, without being asked."""
-
-    def after_block(self) -> None:
-        """The handler goes on."""
-
     def signal(self) -> Signal:
         return _Signal(self.kernel)
 
 
-class _Nobody:
+class _Nobody(_Left):
     """Stands for a thread where code runs that must not wait: callbacks, timers, predicates."""
 
     cell = None
-
-    def before_block(self) -> None:
-        """What is about to block will be refused."""
-
-    def after_block(self) -> None:
-        """Likewise."""
 
     def signal(self) -> Signal:
         raise SimulationError(
@@ -159,19 +159,13 @@ class _Nobody:
         )
 
 
-class _Outside:
+class _Outside(_Left):
     """The code of the test, outside of the simulation: where it waits, the simulation goes on."""
 
     cell = None
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-
-    def before_block(self) -> None:
-        """Nobody waits for the test."""
-
-    def after_block(self) -> None:
-        """Likewise."""
 
     def signal(self) -> Signal:
         return _Signal(self.kernel)
@@ -199,7 +193,6 @@ class Kernel:
         except ImportError as error:
             raise MissingExtra("testing") from error
         self.new_greenlet: Any = greenlet
-        self.current_greenlet: Any = getcurrent
         self.hub = getcurrent()
         self.choose = schedule.choose
         self.clock = VirtualClock()
@@ -220,6 +213,10 @@ class Kernel:
         # What async generators are given to that are left before their end.
         self.asyncgen_hooks: tuple[Any, Any] = (None, None)
         self.after_step: list[Callable[[], object]] = []
+        # What the simulation knows better: the error of one who waits while nothing can happen any
+        # more, and `done`, or what raises an error instead after too many steps.
+        self.deadlock: Callable[[str], SimulationError] = SimulationError
+        self.bounded: Callable[[Callable[[], bool]], Callable[[], bool]] = lambda done: done
         self.outside = _Outside(self)
         self.nobody = _Nobody()
 
@@ -283,14 +280,6 @@ class Kernel:
             del self.waiting[thread]
             signal.waiter = None
         return signal.given
-
-    def deadlock(self, what: str) -> SimulationError:
-        """Return the error of one who waits while nothing can happen any more."""
-        return SimulationError(what)
-
-    def bounded(self, done: Callable[[], bool]) -> Callable[[], bool]:
-        """Return `done`, or what raises an error instead after too many steps."""
-        return done
 
     # -- letting it happen -----------------------------------------------------------------------
 

@@ -9,14 +9,14 @@ from actors._errors import InvalidOption
 __all__ = ["check_count", "check_rate", "check_seconds", "check_span"]
 
 
-def check_count(option: str, value: object) -> None:
-    """Refuse what is no number of a message.
+def check_count(option: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number, or less than `least`.
 
     Raises:
-        InvalidOption: it is none.
+        InvalidOption: it is that.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidOption(option, value, "a whole number, 1 or more")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidOption(option, value, f"a whole number of at least {least}")
 
 
 def check_rate(value: object, option: str = "rate") -> None:

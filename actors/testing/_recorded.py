@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -18,7 +17,7 @@ from actors._errors import InvalidOption, ModelError
 from actors.agents._seat import calling_agent
 from actors.agents._types import Message, Model, Reply, check_call, estimate_tokens
 from actors.agents.pricing import worst_case
-from actors.testing._calls import ModelCall, show_answer, show_question
+from actors.testing._calls import ModelCall, Verified, show_answer, show_question
 from actors.testing._cassette import (
     Cassette,
     Recording,
@@ -37,7 +36,7 @@ Mode = Literal["replay", "record", "auto"]
 _MODES = ("replay", "record", "auto")
 
 
-class RecordedModel:
+class RecordedModel(Verified):
     """A model whose calls are kept in a cassette: JSON lines, to be kept with the tests.
 
     A request is the model's name, the messages, `max_tokens` and the schema. One that is made n
@@ -162,18 +161,6 @@ class RecordedModel:
         with self._lock:
             if self._missed is not None:
                 raise self._missed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.verify()
 
     async def aclose(self) -> None:
         """Close the real model."""

@@ -6,8 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -23,6 +22,7 @@ from actors.agents._types import (
 )
 from actors.testing._calls import (
     ModelCall,
+    Verified,
     decoded,
     pause,
     show_answer,
@@ -127,7 +127,7 @@ class _Entry:
         return words if self.left in {None, 1} else f"{words} ({self.left} times)"
 
 
-class ScriptedModel:
+class ScriptedModel(Verified):
     """A model that answers from a script; what the script does not have is an error of the test.
 
     A call gets the first entry that is not used up and whose matcher accepts it; an entry without
@@ -233,18 +233,6 @@ class ScriptedModel:
             left = [entry.describe() for entry in self._script if entry.left]
             if left:
                 raise UnusedReplies(self.name, left, len(self._calls))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.verify()
 
     def _next(self, call: ModelCall) -> tuple[int, ScriptedReply]:
         with self._lock:

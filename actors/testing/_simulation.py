@@ -32,6 +32,7 @@ from actors.testing._history import History
 from actors.testing._invariants import Invariants
 from actors.testing._kernel import Kernel, SimulatedThread, VirtualClock
 from actors.testing._loop import SimulatedLoop
+from actors.testing._options import check_count
 from actors.testing._preemption import preempted
 from actors.testing._recorder import Recorder
 from actors.testing._schedules import RandomSchedule, Schedule
@@ -94,15 +95,14 @@ class Simulation:
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise InvalidOption("seed", seed, "a whole number")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise InvalidOption("steps", steps, "a whole number of at least 1")
+        check_count("steps", steps)
         self._steps = steps
         self.seed = seed
         self.random = random.Random(f"{seed} test")  # noqa: S311 - reproducible on purpose
         self.schedule: Any = schedule or RandomSchedule(seed)
         self._kernel = Kernel(self.schedule)
-        self._kernel.deadlock = self._deadlock  # type: ignore[method-assign]
-        self._kernel.bounded = self._bounded  # type: ignore[method-assign]
+        self._kernel.deadlock = self._deadlock
+        self._kernel.bounded = self._bounded
         self.clock: VirtualClock = self._kernel.clock
         self.history = History()
         self.faults = Faults(self, self._kernel)
