@@ -6,6 +6,7 @@ imports this facade (a test holds the table against the real imports):
 ```
 layer 0  _errors, _clock, _messages          error tree, time, the Structs all share
 layer 0  _executing, _ids                    whose code is executing; ids of runs and spans
+layer 0  _lazy                               names that are imported when first used
 layer 0  _awaiting                           what a task cannot go on without
 layer 1  _lifecycle, _supervision            pure: state machine, restart decisions
 layer 1  _context, _waiting                  what travels with messages; who waits for whom
@@ -30,8 +31,7 @@ layer 12 testing/                            simulation, probes, doubles: for te
 ```
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -82,6 +82,7 @@ from actors._errors import (
 )
 from actors._events import Events, Subscription
 from actors._future import Future, get_all
+from actors._lazy import loader as _loader
 from actors._mailbox import Bounded, Unbounded
 from actors._messages import (
     ActorFailed,
@@ -269,13 +270,7 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'actors' has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
+__getattr__ = _loader(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

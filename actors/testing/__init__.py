@@ -23,8 +23,9 @@ plugin                          fixtures, markers and options of pytest
 ```
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from actors._lazy import loader as _loader
 
 if TYPE_CHECKING:
     from actors.testing._calls import ModelCall
@@ -99,54 +100,48 @@ __all__ = [
 ]
 
 _LAZY = {
-    "BlockedCalls": "_guard",
-    "CanonicalRun": "_form",
-    "CapturedRun": "_captured",
-    "CassetteError": "_errors",
-    "Change": "_difference",
-    "Difference": "_difference",
-    "EndlessSimulation": "_errors",
-    "ExpectationFailed": "_errors",
-    "Fault": "_faulty",
-    "FaultyModel": "_faulty",
-    "InjectedCrash": "_errors",
-    "InvariantViolated": "_errors",
-    "ModelCall": "_calls",
-    "NoRecording": "_errors",
-    "NotDeterministic": "_errors",
-    "RealModelBlocked": "_errors",
-    "RealWorld": "_errors",
-    "RecordedModel": "_recorded",
-    "Ruling": "_form",
-    "RunCapture": "_capture",
-    "RunSnapshot": "_snapshot",
-    "RunUnreadable": "_errors",
-    "ScriptedModel": "_scripted",
-    "ScriptedReply": "_scripted",
-    "Simulation": "_simulation",
-    "SimulationDeadlock": "_errors",
-    "SimulationError": "_errors",
-    "SpanRecord": "_captured",
-    "Spend": "_form",
-    "Step": "_form",
-    "TestProbe": "_probe",
-    "UnexpectedCall": "_errors",
-    "UnusedReplies": "_errors",
-    "block_real_models": "_guard",
-    "canonical": "_canonical",
-    "capture_run": "_capture",
-    "compare": "_difference",
-    "read_run": "_captured",
+    "BlockedCalls": "actors.testing._guard",
+    "CanonicalRun": "actors.testing._form",
+    "CapturedRun": "actors.testing._captured",
+    "CassetteError": "actors.testing._errors",
+    "Change": "actors.testing._difference",
+    "Difference": "actors.testing._difference",
+    "EndlessSimulation": "actors.testing._errors",
+    "ExpectationFailed": "actors.testing._errors",
+    "Fault": "actors.testing._faulty",
+    "FaultyModel": "actors.testing._faulty",
+    "InjectedCrash": "actors.testing._errors",
+    "InvariantViolated": "actors.testing._errors",
+    "ModelCall": "actors.testing._calls",
+    "NoRecording": "actors.testing._errors",
+    "NotDeterministic": "actors.testing._errors",
+    "RealModelBlocked": "actors.testing._errors",
+    "RealWorld": "actors.testing._errors",
+    "RecordedModel": "actors.testing._recorded",
+    "Ruling": "actors.testing._form",
+    "RunCapture": "actors.testing._capture",
+    "RunSnapshot": "actors.testing._snapshot",
+    "RunUnreadable": "actors.testing._errors",
+    "ScriptedModel": "actors.testing._scripted",
+    "ScriptedReply": "actors.testing._scripted",
+    "Simulation": "actors.testing._simulation",
+    "SimulationDeadlock": "actors.testing._errors",
+    "SimulationError": "actors.testing._errors",
+    "SpanRecord": "actors.testing._captured",
+    "Spend": "actors.testing._form",
+    "Step": "actors.testing._form",
+    "TestProbe": "actors.testing._probe",
+    "UnexpectedCall": "actors.testing._errors",
+    "UnusedReplies": "actors.testing._errors",
+    "block_real_models": "actors.testing._guard",
+    "canonical": "actors.testing._canonical",
+    "capture_run": "actors.testing._capture",
+    "compare": "actors.testing._difference",
+    "read_run": "actors.testing._captured",
 }
 
 
-def __getattr__(name: str) -> Any:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'actors.testing' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"actors.testing.{module}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = _loader(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:
