@@ -52,6 +52,12 @@ class Killable(Orders):
         for child in self.children.snapshot() if self.children is not None else ():
             child.order_kill()
 
+    def _end_children(self) -> None:
+        """Leave no children behind, nor any that a handler which goes on would spawn."""
+        if self.children is not None:
+            self.children.stop_all()
+        self._kill_children()
+
     def _abandon(self, order: KillOrder, *, again: bool = True) -> None:
         """Let the actor count as dead although its handler does not return.
 
@@ -77,10 +83,7 @@ class Killable(Orders):
             # It is ending, but slowly, in a hook: one more grace.
             later(4 * KILL_GRACE, lambda: self._abandon(order, again=False))
             return
-        if self.children is not None:
-            # First, so that a handler which goes on spawning finds the door closed.
-            self.children.stop_all()
-        self._kill_children()
+        self._end_children()
         self.reason = ActorKilled(f"{self.path} was killed, and abandoned in its handler")
         self.system.abandoned(self)
         future = self.asked
@@ -103,9 +106,7 @@ class Killable(Orders):
         if self.closed:
             self.bury()
             return
-        if self.children is not None:
-            self.children.stop_all()
-        self._kill_children()
+        self._end_children()
         why = f"the event loop of {self.system.name} was closed before the system stopped"
         self.reason = SystemStopped(why)
         self.system.abandoned(self, why=why)
@@ -127,9 +128,7 @@ class Killable(Orders):
             if self.hook != "__init__":
                 return False
             self.close()  # which `begin` looks at under the same lock, when the hook is over
-        if self.children is not None:
-            self.children.stop_all()
-        self._kill_children()
+        self._end_children()
         self.reason = ActorKilled(f"{self.path} was killed, and abandoned in its constructor")
         self.system.abandoned(self, frames)
         self._settle_debts()
