@@ -42,6 +42,7 @@ class Recorder:
         self._add = history.add
         self._over = False
         self._sent = 0
+        self._heard_of = 0  # the last message before the test was told who has no answer
         # Invariant: the requests that have no answer, with who asked whom.
         self._asked: dict[Future[Any], tuple[int, str, str]] = {}
         # Invariant: what was sent and has not arrived, in the order in which it was sent, by sender
@@ -49,17 +50,22 @@ class Recorder:
         self._lines: dict[tuple[str, str], deque[list[Any]]] = {}
 
     def open_requests(self) -> list[tuple[int, str, str]]:
-        """Return number, asker and asked of all requests that nobody has answered."""
-        return [entry for future, entry in self._asked.items() if not future.done()]
+        """Return number, asker and asked of what has no answer and was not told to the test."""
+        return [
+            entry
+            for future, entry in self._asked.items()
+            if entry[0] > self._heard_of and not future.done()
+        ]
 
     @property
     def waited_for(self) -> bool:
-        """Whether somebody has asked something and has no answer."""
-        return bool(self._asked)
+        """Whether somebody has no answer, likewise."""
+        newest = next(reversed(self._asked.values()), None)
+        return newest is not None and newest[0] > self._heard_of
 
     def dismiss(self) -> None:
         """Take it that the test has heard of everything that has no answer."""
-        self._asked.clear()
+        self._heard_of = self._sent
 
     def target_of(self, source: str) -> str | None:
         """Return whom an actor asked last that has not answered, or None."""

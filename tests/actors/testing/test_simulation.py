@@ -959,6 +959,14 @@ def test_who_waits_for_ever_is_told_at_the_end():
         sim.system.spawn(AsyncCall, name="never").tell(hang)
 
 
+def test_what_has_no_answer_when_a_deadlock_is_told_gets_one_at_the_end():
+    with pytest.raises(SimulationDeadlock), Simulation() as sim:
+        reply = sim.system.spawn(Call).request(actors.Future().get)
+        sim.run()
+    with pytest.raises(SimulationError, match="over"):
+        reply.get(timeout=5)
+
+
 def test_a_deadlock_that_was_told_is_not_told_again():
     with Simulation() as sim:
         never = sim.system.spawn(Call)
